@@ -1,0 +1,2 @@
+# Being written.
+add_library(flashconvert_kernels INTERFACE)

@@ -1,0 +1,67 @@
+// A TorchScript checkpoint in memory, and its ways in and out of a file.
+#pragma once
+
+#include <torch/script.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "report/report.h"
+
+namespace flashconvert::checkpoint {
+
+struct Checkpoint {
+  torch::jit::Module module;                   // in eval mode exactly where it was saved so; on the CPU
+  report::FileFacts file;                      // of the bytes it was read from
+  std::map<std::string, std::string> extra_files;  // name (without the extra/ folder) to content
+  std::map<std::string, std::vector<c10::IValue>> traced_inputs;  // method name to example arguments (meta tensors)
+  std::map<std::string, std::string> verbatim_records;            // records that a plain load and save would lose
+                                                                  // (traced_inputs.pkl …), by name, written back as is
+};
+
+// Where a checkpoint's bytes come from: a file, or standard input read once into memory.
+class Source {
+ public:
+  static Source file(std::filesystem::path path);
+  static Source standard_input();
+  const std::string& name() const { return name_; }  // "-" for standard input
+
+  // Reads the archive. May be called again: every call gives a module that shares nothing with the last one.
+  // Throws Error(kInput) with what the file is instead when it is not a TorchScript checkpoint.
+  Checkpoint load() const;
+
+ private:
+  Source() = default;
+  std::string name_;
+  std::filesystem::path path_;               // empty for standard input
+  std::shared_ptr<const std::string> bytes_;  // standard input's bytes
+};
+
+// Where the converted checkpoint goes: a file that appears whole or not at all, or standard output.
+class Destination {
+ public:
+  // Checks what can be checked before the work starts: the folder exists and may be written, OUTPUT does not exist
+  // (unless `force`) and is not `input` itself (by identity, links included). Throws Error(kOutput) or Error(kUsage).
+  static Destination file(std::filesystem::path path, const Source& input, bool force);
+  static Destination standard_output();
+  const std::string& name() const { return name_; }
+
+  // Writes a temporary file beside the destination, flushes it to the disk, loads it again and compares methods,
+  // parameters and records with `checkpoint`, then renames it over the destination. Throws Error(kOutput).
+  report::FileFacts save(const Checkpoint& checkpoint) const;
+
+ private:
+  Destination() = default;
+  std::string name_;
+  std::filesystem::path path_;  // empty for standard output
+  bool force_ = false;
+};
+
+// Loads a custom-operator library into the process. Throws Error(kUsage) with the loader's own message.
+void load_operator_library(const std::filesystem::path& path);
+
+}  // namespace flashconvert::checkpoint

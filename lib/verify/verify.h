@@ -1,0 +1,48 @@
+// Verification: does the converted model compute what the original computes? Both are run on the same inputs and judged
+// against the original in float64.
+#pragma once
+
+#include <torch/script.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "report/report.h"
+
+namespace flashconvert::verify {
+
+// One call of one method.
+struct Case {
+  std::string method = "forward";
+  std::string description;  // "float32[1, 3, 224, 224] (traced shape)"
+  std::vector<c10::IValue> arguments;
+  bool derived = false;  // a variation of ours (another batch, an odd length): skipped where the original rejects it
+};
+
+struct InputOptions {
+  std::optional<std::string> inputs_file;  // --inputs
+  std::vector<std::string> specs;          // --input-spec, one an argument
+};
+
+// The cases to run: from --inputs, --input-spec, the bundled inputs or the traced shapes, in this order of preference,
+// plus derived ones. Values are seeded and fit their use. Throws Error(kUsage) for wrong specs and files, pointing at the
+// character, and when there is nothing to draw inputs from (it then says what to give).
+std::vector<Case> make_cases(const checkpoint::Checkpoint& original, const InputOptions& options);
+
+struct VerifyOptions {
+  std::string device = "auto";  // auto | cpu | cuda[:N]
+};
+
+// Runs every case through both modules (each is moved to the device and back). A case that the original rejects raises
+// Error(kUsage) unless it is derived, in which case it is left out.
+report::Parity compare_modules(torch::jit::Module& original, torch::jit::Module& converted, const std::vector<Case>& cases,
+                               const VerifyOptions& options);
+
+// Medians over `runs` timed calls of the first non-derived case, after warm-up, interleaved.
+report::Bench bench_modules(torch::jit::Module& original, torch::jit::Module& converted, const std::vector<Case>& cases,
+                            const VerifyOptions& options);
+
+}  // namespace flashconvert::verify
