@@ -116,6 +116,10 @@ struct Report {
   std::map<std::string, std::int64_t> operators_before;  // operator name to count
   std::map<std::string, std::int64_t> operators_after;
   std::string library;  // path of the operator library that the output needs, or ""
+
+  // Filled in by the command line: how the run ended.
+  int exit_code = 0;
+  std::optional<std::string> error;  // what stopped the conversion, where something did
 };
 
 }  // namespace flashconvert::report

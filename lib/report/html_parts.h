@@ -1,0 +1,45 @@
+// The pieces of the HTML page: escaping, the page's style and script, and a builder for tables.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "report/report.h"
+
+namespace flashconvert::report {
+
+// Text that is safe between tags and inside quoted attributes.
+std::string escape(const std::string& text);
+
+extern const char* const kPageStyle;
+extern const char* const kPageScript;
+
+// One cell: its text is escaped, its class is one of the style's ("number", "path", "good", "bad", "warn", …).
+struct Cell {
+  std::string text;
+  std::string css = "";
+};
+
+// A table with a filter box above it, which the page's script connects.
+class Table {
+public:
+  Table(std::vector<std::string> headings, bool filter) : headings_(std::move(headings)), filter_(filter) {}
+  // `css` marks the whole row.
+  void add_row(const std::vector<Cell>& cells, const std::string& css = "");
+  std::string html() const;
+
+private:
+  std::vector<std::string> headings_;
+  std::string rows_;
+  bool filter_;
+};
+
+// One section of the page each; empty where the report has nothing for it.
+std::string attention_section(const Report& report);
+std::string folded_section(const Report& report);
+std::string renamed_section(const Report& report);
+std::string parity_section(const Report& report);
+std::string bench_section(const Report& report);
+std::string operators_section(const Report& report);
+
+}  // namespace flashconvert::report

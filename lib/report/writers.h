@@ -1,0 +1,48 @@
+// The forms of a report: lines for the console, one JSON document, one HTML page. All of them show the same facts and
+// none of them touches a file. The JSON form is a contract with scripts, described in docs/report.md.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "report/report.h"
+
+namespace flashconvert::report {
+
+// The words of the contract: "fused", "declined", "reverted"; "core", "module"; "folded", "declined".
+const char* name(SiteStatus status);
+const char* name(Depth depth);
+const char* name(FoldStatus status);
+
+// How many entries came out how; what the console's summary and the batch table count.
+struct Counts {
+  int sites = 0;
+  int fused = 0;
+  int weights = 0;
+  int folded = 0;
+};
+Counts count(const Report& report);
+
+struct TextOptions {
+  bool verbose = false;  // every folded weight and renamed key, every compared output, the operator table
+  bool dry_run = false;  // the operator table, and "would be" instead of "was"
+  bool color = false;    // ANSI colours
+};
+
+// One line per attention site and per folded weight (grouped by form when there are dozens, unless verbose).
+std::vector<std::string> entry_lines(const Report& report, const TextOptions& options);
+
+// What follows them: counts, parity, speed, the operator table, the output and the lines that load it.
+std::vector<std::string> summary_lines(const Report& report, const TextOptions& options);
+
+// A plain object, and for a batch an array of such objects. Indented by two spaces, ends with a newline.
+std::string to_json(const Report& report);
+std::string to_json(const std::vector<Report>& reports);
+
+// The value that `to_json(Report)` wrote. Throws std::runtime_error for anything else.
+Report from_json(const std::string& text);
+
+// One page that holds everything it needs: it opens offline and loads nothing.
+std::string to_html(const std::vector<Report>& reports);
+
+}  // namespace flashconvert::report

@@ -1,0 +1,157 @@
+// The console's lines.
+#include <algorithm>
+#include <cmath>
+
+#include "report/format.h"
+#include "report/writers.h"
+#include "sample.h"
+#include "support/catch.h"
+
+using namespace flashconvert::report;
+
+namespace {
+
+bool has_line(const std::vector<std::string>& lines, const std::string& line) {
+  return std::find(lines.begin(), lines.end(), line) != lines.end();
+}
+
+std::string all(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const auto& line : lines) text += line + "\n";
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("each attention site has one line, as the contract spells it") {
+  const auto lines = entry_lines(sample_report(), {});
+  CHECK(lines[0] == "encoder.layers.3.attn  fused (module)  softmax-matmul, 12 heads of 64, key padding");
+  CHECK(lines[1] == "decoder.attn (decode)  declined: attention weights are returned");
+  CHECK(lines[2] == "(root)  reverted: parity failed");
+}
+
+TEST_CASE("folded weights are listed, and grouped by form when there are dozens") {
+  Report report = sample_report();
+  auto lines = entry_lines(report, {});
+  CHECK(has_line(lines, "encoder.layers.3.mlp.fc1  folded  sigma-reparam/row-norm, float32, 38 % from the raw weight"));
+  CHECK(has_line(lines, "noise  not folded: draws random numbers"));
+
+  FoldEntry weight = report.folded[0];
+  for (int i = 0; i < 30; ++i) {
+    weight.path = "layer" + std::to_string(i);
+    weight.weight_change = 0.11 + i * 0.01;
+    report.folded.push_back(weight);
+  }
+  lines = entry_lines(report, {});
+  CHECK(lines.size() == 5);
+  CHECK(has_line(lines, "31 weights  folded  sigma-reparam/row-norm, 11 % to 40 % from the raw weight"));
+  CHECK(has_line(lines, "noise  not folded: draws random numbers"));
+
+  TextOptions verbose;
+  verbose.verbose = true;
+  lines = entry_lines(report, verbose);
+  CHECK(has_line(lines, "layer7  folded  sigma-reparam/row-norm, float32, 18 % from the raw weight"));
+  CHECK(has_line(lines, "a.in_proj_weight  renamed from  a.q.weight, a.k.weight, a.v.weight"));
+}
+
+TEST_CASE("the summary counts, judges and says how to load the output") {
+  const auto lines = summary_lines(sample_report(), {});
+  CHECK(has_line(lines, "attention fused 1 of 3 {softmax-matmul: 1}, declined 1, reverted 1"));
+  CHECK(has_line(lines, "weights   folded 1 of 2"));
+  CHECK(has_line(lines, "parity    passed on cpu: 1 case, 1 output (reference: float64)"));
+  CHECK(has_line(
+      lines,
+      "          error in units of the output's scale: max 2.5e-07, mean 3e-08, p99 2e-07; original: max 1.2e-07"));
+  CHECK(has_line(lines, "          smallest tolerance that would pass: 0"));
+  CHECK(has_line(lines, "bench     12.500 ms -> 5.000 ms, 2.50 x faster (median of 20 runs on cpu)"));
+  CHECK(has_line(lines, "output    models/out.pt, 12.3 MB"));
+  CHECK(has_line(lines, "needs     flashconvert::attention from /opt/lib/libflashconvert_ops.so"));
+  CHECK(has_line(lines,
+                 "Python    torch.ops.load_library(\"/opt/lib/libflashconvert_ops.so\"); "
+                 "model = torch.jit.load(\"models/out.pt\")"));
+  CHECK(has_line(lines,
+                 "C++       dlopen(\"/opt/lib/libflashconvert_ops.so\", RTLD_NOW | RTLD_GLOBAL); "
+                 "torch::jit::Module model = torch::jit::load(\"models/out.pt\");"));
+  CHECK(all(lines).find("aten::softmax") == std::string::npos);
+}
+
+TEST_CASE("a failed parity names the outputs and the tolerance that would pass") {
+  Report report = sample_report();
+  report.output.reset();
+  report.parity->passed = false;
+  report.parity->cases[0].outputs.push_back(sample_output(false));
+  report.parity->cases[0].outputs[1].note = "NaN at [0, 3]";
+  report.parity->sites[0].figures = sample_output(false);
+  const auto lines = summary_lines(report, {});
+  CHECK(has_line(lines, "parity    FAILED on cpu: 1 case, 2 outputs, 1 failed (reference: float64)"));
+  CHECK(has_line(lines, "          smallest tolerance that would pass: 0.49"));
+  CHECK(all(lines).find("float32[2, 3] (traced shape) -> output['logits']  float32 [2, 128]: max 0.5") !=
+        std::string::npos);
+  CHECK(all(lines).find("FAILED (NaN at [0, 3])") != std::string::npos);
+  CHECK(all(lines).find("site encoder.layers.3.attn") != std::string::npos);
+  CHECK(has_line(lines, "output    none was written"));
+}
+
+TEST_CASE("a dry run shows the operators before and after") {
+  Report report = sample_report();
+  report.output.reset();
+  TextOptions options;
+  options.dry_run = true;
+  const auto lines = summary_lines(report, options);
+  CHECK(has_line(lines, "operator                   before     after"));
+  CHECK(has_line(lines, "aten::softmax                  12         0"));
+  CHECK(has_line(lines, "flashconvert::attention         0        12"));
+  CHECK(has_line(lines, "total                          60        36"));
+  CHECK(has_line(lines, "output    none (dry run)"));
+  CHECK(has_line(lines, "needs     flashconvert::attention"));
+}
+
+TEST_CASE("colours appear only when asked for") {
+  TextOptions options;
+  CHECK(all(entry_lines(sample_report(), options)).find('\x1b') == std::string::npos);
+  CHECK(all(summary_lines(sample_report(), options)).find('\x1b') == std::string::npos);
+  options.color = true;
+  CHECK(entry_lines(sample_report(), options)[0].find("\x1b[32mfused (module)\x1b[0m") != std::string::npos);
+}
+
+TEST_CASE("a figure that is not a number is not hidden by others") {
+  Parity parity;
+  parity.cases = {{"a", "forward", {sample_output(true), sample_output(true)}}};
+  parity.cases[0].outputs[0].error_converted = std::nan("");
+  CHECK(std::isnan(parity_figures(parity).max_converted));
+}
+
+TEST_CASE("the mean over several outputs counts their elements") {
+  Parity parity;
+  parity.cases = {{"a", "forward", {sample_output(true), sample_output(true)}}};
+  parity.cases[0].outputs[0].shape = {3};
+  parity.cases[0].outputs[0].error_mean = 4;
+  parity.cases[0].outputs[1].shape = {};
+  parity.cases[0].outputs[1].error_mean = 8;
+  CHECK(parity_figures(parity).mean_converted == Approx(5));
+}
+
+TEST_CASE("numbers for people") {
+  CHECK(human_bytes(999) == "999 bytes");
+  CHECK(human_bytes(1000) == "1.00 kB");
+  CHECK(human_bytes(12345678) == "12.3 MB");
+  CHECK(human_seconds(0.0851) == "85 ms");
+  CHECK(human_seconds(2.44) == "2.4 s");
+  CHECK(human_seconds(190) == "3 min 10 s");
+  CHECK(percent(0.382) == "38 %");
+  CHECK(percent(0.0382) == "3.8 %");
+  CHECK(percent(0) == "0 %");
+  CHECK(percent(0.00001) == "0.001 %");
+  CHECK(figure(0) == "0");
+  CHECK(figure(3.14e-7) == "3.1e-07");
+  CHECK(plural(1, "case") == "1 case");
+}
+
+TEST_CASE("paths in the loading lines are valid literals") {
+  Report report = sample_report();
+  report.output->path = "a \"b\"\\c.pt";
+  CHECK(loading_lines(report).python.find("torch.jit.load(\"a \\\"b\\\"\\\\c.pt\")") != std::string::npos);
+  report.output->path = "-";
+  report.library.clear();
+  CHECK(loading_lines(report).python == "model = torch.jit.load(\"output.pt\")");
+}
