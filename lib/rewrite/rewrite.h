@@ -1,5 +1,5 @@
-// The rewrite: the only stage that changes a module's attention. Takes the survey's proposals, replaces each site by its
-// fused form, and deepens it to a FusedAttention submodule where that is exact.
+// The rewrite: the only stage that changes a module's attention. Takes the survey's proposals, replaces each site by
+// its fused form, and deepens it to a FusedAttention submodule where that is exact.
 #pragma once
 
 #include <torch/script.h>

@@ -1,0 +1,36 @@
+// The module instances below a root, each once, with the path that leads to it first. Shared submodules have several
+// paths and one instance; scripted siblings are several instances of one type.
+#pragma once
+
+#include <torch/script.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace flashconvert::rewrite {
+
+struct Instance {
+  std::string path;  // "" for the root, "encoder.layers.0"
+  torch::jit::Module module;
+};
+
+// Every distinct instance, depth first, in the order of the attributes.
+std::vector<Instance> module_instances(const torch::jit::Module& root);
+
+// Those of exactly this type (by identity of the type, not by name).
+std::vector<Instance> instances_of(const torch::jit::Module& root, const c10::ClassTypePtr& type);
+
+// All instances, gathered by type; types and instances in the order in which they are met.
+std::vector<std::vector<Instance>> instances_by_type(const torch::jit::Module& root);
+
+// The distinct types of the instances, in the order in which they are met.
+std::vector<c10::ClassTypePtr> module_types(const torch::jit::Module& root);
+
+// The module at `path`, or nothing when an attribute on the way is missing or no module.
+std::optional<torch::jit::Module> module_at(const torch::jit::Module& root, const std::string& path);
+
+// "encoder.layers.0" and "attn" give "encoder.layers.0.attn"; either may be empty.
+std::string join_path(const std::string& path, const std::string& name);
+
+}  // namespace flashconvert::rewrite

@@ -1,0 +1,12 @@
+// Structural equality of two graphs.
+#pragma once
+
+#include <torch/csrc/jit/ir/ir.h>
+
+namespace flashconvert::rewrite {
+
+// Whether two graphs have the same nodes in the same order, with equal attributes and constants (tensors bit for bit),
+// whatever their values are called.
+bool same_graph(const torch::jit::Graph& a, const torch::jit::Graph& b);
+
+}  // namespace flashconvert::rewrite
