@@ -26,7 +26,7 @@ class ModelCase:
 
 
 @contextlib.contextmanager
-def _mha_fast_path(enabled: bool):
+def mha_fast_path(enabled: bool):
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(enabled)
     try:
@@ -68,7 +68,7 @@ def make_inputs(case: ModelCase, shape: tuple[int, int]) -> tuple:
 def export(case: ModelCase) -> torch.jit.ScriptModule:
     """The TorchScript module as a user of the library would have exported it."""
     module = make_module(case)
-    with torch.no_grad(), _mha_fast_path(case.fast_path):
+    with torch.no_grad(), mha_fast_path(case.fast_path):
         if case.scripted:
             return torch.jit.script(module)
         return torch.jit.trace(module, make_inputs(case, case.shape), strict=False, check_trace=False)
