@@ -15,35 +15,41 @@
 namespace flashconvert::checkpoint {
 
 struct Checkpoint {
-  torch::jit::Module module;                   // in eval mode exactly where it was saved so; on the CPU
-  report::FileFacts file;                      // of the bytes it was read from
-  std::map<std::string, std::string> extra_files;  // name (without the extra/ folder) to content
-  std::map<std::string, std::vector<c10::IValue>> traced_inputs;  // method name to example arguments (meta tensors)
-  std::map<std::string, std::string> verbatim_records;            // records that a plain load and save would lose
-                                                                  // (traced_inputs.pkl …), by name, written back as is
+  torch::jit::Module module;  // in eval mode exactly where it was saved so; on the CPU
+  report::FileFacts file;     // of the bytes it was read from
+  // Name (without the extra/ folder) to content.
+  std::map<std::string, std::string> extra_files;
+  // Method name to the example arguments that torch.jit.trace recorded; tensors are meta tensors.
+  std::map<std::string, std::vector<c10::IValue>> traced_inputs;
+  // Records that a plain load and save would lose (traced_inputs.pkl …), by name; written back as they are.
+  std::map<std::string, std::string> verbatim_records;
+  // What the file has that a converted one will not have, and what of it could not be understood.
+  std::vector<std::string> warnings;
 };
 
 // Where a checkpoint's bytes come from: a file, or standard input read once into memory.
 class Source {
- public:
+public:
   static Source file(std::filesystem::path path);
   static Source standard_input();
   const std::string& name() const { return name_; }  // "-" for standard input
+  const std::filesystem::path& path() const { return path_; }
+  std::uint64_t size() const;  // in bytes; 0 for a file that cannot be looked at (load says why)
 
   // Reads the archive. May be called again: every call gives a module that shares nothing with the last one.
   // Throws Error(kInput) with what the file is instead when it is not a TorchScript checkpoint.
   Checkpoint load() const;
 
- private:
+private:
   Source() = default;
   std::string name_;
-  std::filesystem::path path_;               // empty for standard input
+  std::filesystem::path path_;                // empty for standard input
   std::shared_ptr<const std::string> bytes_;  // standard input's bytes
 };
 
 // Where the converted checkpoint goes: a file that appears whole or not at all, or standard output.
 class Destination {
- public:
+public:
   // Checks what can be checked before the work starts: the folder exists and may be written, OUTPUT does not exist
   // (unless `force`) and is not `input` itself (by identity, links included). Throws Error(kOutput) or Error(kUsage).
   static Destination file(std::filesystem::path path, const Source& input, bool force);
@@ -54,12 +60,16 @@ class Destination {
   // parameters and records with `checkpoint`, then renames it over the destination. Throws Error(kOutput).
   report::FileFacts save(const Checkpoint& checkpoint) const;
 
- private:
+private:
   Destination() = default;
   std::string name_;
   std::filesystem::path path_;  // empty for standard output
   bool force_ = false;
 };
+
+// Removes the temporary files of all saves that are under way. Async-signal-safe: for the handlers of SIGINT and
+// SIGTERM.
+void remove_temporary_files() noexcept;
 
 // Loads a custom-operator library into the process. Throws Error(kUsage) with the loader's own message.
 void load_operator_library(const std::filesystem::path& path);

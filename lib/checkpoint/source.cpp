@@ -1,1 +1,171 @@
-// Being written.
+// Reading a checkpoint: is it one, is it whole, and all that it holds.
+#include <torch/csrc/jit/frontend/error_report.h>
+#include <torch/csrc/jit/serialization/import.h>
+#include <unistd.h>
+
+#include <caffe2/serialize/inline_container.h>
+#include <caffe2/serialize/versions.h>
+
+#include <cerrno>
+#include <cstring>
+#include <future>
+#include <regex>
+
+#include "checkpoint/archive.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/identify.h"
+#include "checkpoint/records.h"
+#include "common/error.h"
+
+namespace flashconvert::checkpoint {
+namespace {
+
+constexpr const char* kCopyAgain = "Copy or download it again, and compare its size with the original's.";
+
+// Throws unless the bytes are a TorchScript archive with a readable table of contents.
+ZipDirectory require_torchscript(const Bytes& bytes, const std::string& name) {
+  if (!begins_as_zip(bytes)) {
+    const OtherFormat format = identify_other_file(bytes);
+    throw Error(ErrorKind::kInput, name + ": is " + format.what, format.advice);
+  }
+  std::optional<ZipDirectory> directory = read_zip_directory(bytes);
+  if (!directory) {
+    throw Error(ErrorKind::kInput,
+                name + ": is truncated: the table of contents at the end of the archive is missing (" +
+                    std::to_string(bytes.size()) + " bytes are there)",
+                kCopyAgain);
+  }
+  if (const std::optional<OtherFormat> format = identify_archive(bytes, *directory)) {
+    throw Error(ErrorKind::kInput, name + ": is " + format->what, format->advice);
+  }
+  return *std::move(directory);
+}
+
+void require_known_version(const Bytes& bytes, const ZipDirectory& directory, const std::string& name) {
+  const ZipEntry* entry = directory.find("version");
+  if (entry == nullptr || entry->compressed || entry->size > 20) return;
+  const std::string text = bytes.read(entry->content_offset, static_cast<std::size_t>(entry->size));
+  const unsigned long long version = std::strtoull(text.c_str(), nullptr, 10);
+  if (version > caffe2::serialize::kMaxSupportedFileFormatVersion) {
+    throw Error(ErrorKind::kInput,
+                name + ": has TorchScript file format " + std::to_string(version) + "; this program's LibTorch (" +
+                    TORCH_VERSION + ") reads formats up to " +
+                    std::to_string(caffe2::serialize::kMaxSupportedFileFormatVersion),
+                "Build flashconvert with the torch that wrote the file, or save it from an older one.");
+  }
+}
+
+std::string first_line(const std::string& message) {
+  constexpr std::size_t kLongest = 300;
+  const std::size_t start = message.find_first_not_of(" \t\r\n");
+  if (start == std::string::npos) return "no reason given";
+  const std::string line = message.substr(start, message.find('\n', start) - start);
+  return line.size() <= kLongest ? line : line.substr(0, kLongest) + "…";
+}
+
+// What LibTorch's importer says, in the words of somebody who wants to convert a file.
+Error explain_import_failure(const std::string& name, const std::string& message) {
+  std::smatch match;
+  static const std::regex unknown_operator(R"(Unknown builtin op: ([A-Za-z_]\w*::\w+(?:\.\w+)?))");
+  static const std::regex unknown_class(R"(__torch__\.torch\.classes\.(\w+(?:\.\w+)*))");
+  if (std::regex_search(message, match, unknown_operator)) {
+    const std::string op = match[1];
+    const bool of_torch = op.compare(0, 6, "aten::") == 0 || op.compare(0, 6, "prim::") == 0;
+    if (of_torch) {
+      return Error(
+          ErrorKind::kInput,
+          name + ": needs the operator " + op + ", which this program's LibTorch (" + TORCH_VERSION + ") does not have",
+          "Build flashconvert with the torch that wrote the file.");
+    }
+    return Error(ErrorKind::kInput, name + ": needs the custom operator " + op,
+                 "Load the library that defines it: --load-library LIBRARY.so");
+  }
+  if (std::regex_search(message, match, unknown_class)) {
+    return Error(ErrorKind::kInput, name + ": needs the custom class torch.classes." + match[1].str(),
+                 "Load the library that defines it: --load-library LIBRARY.so");
+  }
+  return Error(ErrorKind::kInput, name + ": cannot be loaded as TorchScript: " + first_line(message),
+               "Check that torch.jit.load reads it in Python.");
+}
+
+torch::jit::Module import_module(const std::shared_ptr<const Bytes>& bytes, torch::jit::ExtraFilesMap& extra_files) {
+  return torch::jit::load(make_read_adapter(bytes), torch::kCPU, extra_files);
+}
+
+}  // namespace
+
+Source Source::file(std::filesystem::path path) {
+  Source source;
+  source.name_ = path.string();
+  source.path_ = std::move(path);
+  return source;
+}
+
+Source Source::standard_input() {
+  auto content = std::make_shared<std::string>();
+  std::size_t filled = 0;
+  for (;;) {
+    if (filled == content->size()) content->resize(std::max<std::size_t>(std::size_t{1} << 20, filled * 2));
+    const ssize_t got = ::read(STDIN_FILENO, content->data() + filled, content->size() - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw Error(ErrorKind::kInput, std::string("standard input: cannot be read: ") + std::strerror(errno));
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  content->resize(filled);
+  content->shrink_to_fit();
+  if (content->empty()) {
+    throw Error(ErrorKind::kInput, "standard input: is empty (0 bytes)", "Pipe a TorchScript checkpoint into it.");
+  }
+  Source source;
+  source.name_ = "-";
+  source.bytes_ = std::move(content);
+  return source;
+}
+
+std::uint64_t Source::size() const {
+  if (bytes_) return bytes_->size();
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path_, error);
+  return error ? 0 : size;
+}
+
+Checkpoint Source::load() const {
+  const std::string shown_name = bytes_ ? "standard input" : name_;
+  const std::shared_ptr<const Bytes> bytes = bytes_ ? Bytes::in_memory(bytes_) : Bytes::open(path_);
+  const ZipDirectory directory = require_torchscript(*bytes, shown_name);
+  require_known_version(*bytes, directory, shown_name);
+
+  // The importer and the checksums both read the whole file: side by side, as neither waits for the other.
+  std::future<Integrity> integrity_check = std::async(std::launch::async, check_integrity, bytes, std::cref(directory));
+  Checkpoint checkpoint;
+  std::optional<Error> import_failure;
+  try {
+    torch::jit::ExtraFilesMap extra_files;
+    for (const std::string& extra : extra_file_names(directory)) extra_files[extra];
+    checkpoint.module = import_module(bytes, extra_files);
+    checkpoint.extra_files.insert(extra_files.begin(), extra_files.end());
+  } catch (const Error&) {
+    throw;
+  } catch (const c10::Error& error) {
+    import_failure = explain_import_failure(shown_name, error.what_without_backtrace());
+  } catch (const std::exception& error) {  // ErrorReport of the TorchScript compiler, among others
+    import_failure = explain_import_failure(shown_name, error.what());
+  }
+
+  // A damaged file explains whatever the importer says about it, so this comes first.
+  const Integrity integrity = integrity_check.get();
+  if (integrity.damaged_record) {
+    throw Error(
+        ErrorKind::kInput,
+        shown_name + ": is damaged: the checksum of its record " + *integrity.damaged_record + " does not match",
+        kCopyAgain);
+  }
+  if (import_failure) throw *import_failure;
+
+  checkpoint.file = {name_, bytes->size(), integrity.sha256};
+  read_other_records(bytes, directory, checkpoint);
+  return checkpoint;
+}
+
+}  // namespace flashconvert::checkpoint

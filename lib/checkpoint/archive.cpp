@@ -1,0 +1,100 @@
+#include "checkpoint/archive.h"
+
+#include <caffe2/serialize/inline_container.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "checkpoint/digest.h"
+
+namespace flashconvert::checkpoint {
+namespace {
+
+class ReadAdapter : public caffe2::serialize::ReadAdapterInterface {
+public:
+  explicit ReadAdapter(std::shared_ptr<const Bytes> bytes) : bytes_(std::move(bytes)) {}
+  size_t size() const override { return bytes_->size(); }
+  size_t read(uint64_t position, void* buffer, size_t count, const char*) const override {
+    return bytes_->read(position, buffer, count);
+  }
+
+private:
+  std::shared_ptr<const Bytes> bytes_;
+};
+
+// Reads forward through the bytes and shows each piece to the hash while it is still in the cache.
+class HashingPass {
+public:
+  explicit HashingPass(const Bytes& bytes) : bytes_(bytes), buffer_(std::size_t{256} << 10) {}
+
+  void skip_to(std::uint64_t end) { checksum_to(end); }
+
+  std::uint32_t checksum_to(std::uint64_t end) {
+    std::uint32_t crc = 0;
+    while (position_ < end) {
+      const std::size_t wanted = static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), end - position_));
+      const std::size_t got = bytes_.read(position_, buffer_.data(), wanted);
+      if (got == 0) break;
+      sha256_.update(buffer_.data(), got);
+      crc = crc32(crc, buffer_.data(), got);
+      position_ += got;
+    }
+    return crc;
+  }
+
+  std::uint64_t position() const { return position_; }
+  std::string sha256() { return sha256_.hex(); }
+
+private:
+  const Bytes& bytes_;
+  std::vector<char> buffer_;
+  std::uint64_t position_ = 0;
+  Sha256 sha256_;
+};
+
+// The content of a compressed record, which is code and therefore small.
+bool inflates_to_its_checksum(caffe2::serialize::PyTorchStreamReader& reader, const ZipDirectory& directory,
+                              const ZipEntry& entry) {
+  try {
+    const auto [content, size] = reader.getRecord(entry.name.substr(directory.root.size()));
+    return size == entry.size && crc32(0, content.get(), size) == entry.crc;
+  } catch (const c10::Error&) {
+    return false;
+  }
+}
+
+std::optional<std::string> find_damaged_compressed_record(const std::shared_ptr<const Bytes>& bytes,
+                                                          const ZipDirectory& directory) {
+  caffe2::serialize::PyTorchStreamReader reader(make_read_adapter(bytes));
+  for (const ZipEntry& entry : directory.entries) {
+    if (entry.compressed && !inflates_to_its_checksum(reader, directory, entry)) return entry.name;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::shared_ptr<caffe2::serialize::ReadAdapterInterface> make_read_adapter(std::shared_ptr<const Bytes> bytes) {
+  return std::make_shared<ReadAdapter>(std::move(bytes));
+}
+
+Integrity check_integrity(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory) {
+  Integrity result;
+  HashingPass pass(*bytes);
+  for (const ZipEntry& entry : directory.entries) {
+    if (entry.compressed) continue;
+    const bool in_order = entry.content_offset >= pass.position() && entry.content_offset != 0;
+    bool whole = in_order && entry.size == entry.stored_size;
+    if (whole) {
+      pass.skip_to(entry.content_offset);
+      whole = pass.checksum_to(entry.content_offset + entry.size) == entry.crc;
+    }
+    if (!whole && !result.damaged_record) result.damaged_record = entry.name;
+  }
+  pass.skip_to(bytes->size());
+  result.sha256 = pass.sha256();
+  if (!result.damaged_record) result.damaged_record = find_damaged_compressed_record(bytes, directory);
+  return result;
+}
+
+}  // namespace flashconvert::checkpoint

@@ -1,0 +1,27 @@
+// An archive as LibTorch reads it, and the check that its content is what was once written.
+#pragma once
+
+#include <caffe2/serialize/read_adapter_interface.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "checkpoint/bytes.h"
+#include "checkpoint/zip.h"
+
+namespace flashconvert::checkpoint {
+
+// The way in which LibTorch's readers take bytes.
+std::shared_ptr<caffe2::serialize::ReadAdapterInterface> make_read_adapter(std::shared_ptr<const Bytes> bytes);
+
+struct Integrity {
+  std::string sha256;                         // of all the bytes
+  std::optional<std::string> damaged_record;  // the first one whose checksum does not fit its content
+};
+
+// Reads all the bytes once, in small pieces. LibTorch does not look at the checksums that it writes: without this, a
+// flipped bit in a weight would go unnoticed.
+Integrity check_integrity(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory);
+
+}  // namespace flashconvert::checkpoint

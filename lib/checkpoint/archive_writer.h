@@ -1,0 +1,22 @@
+// Writing a checkpoint's archive into an open file, in one forward pass and without a copy of the tensors.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "checkpoint/checkpoint.h"
+
+namespace flashconvert::checkpoint {
+
+struct WrittenArchive {
+  std::uint64_t bytes = 0;
+  std::string sha256;
+};
+
+// The same checkpoint gives the same bytes, whatever the file is called. Throws Error(kOutput), naming `shown_name`.
+WrittenArchive write_archive(const Checkpoint& checkpoint, int descriptor, const std::string& shown_name);
+
+// Writes all of it, or throws Error(kOutput).
+void write_fully(int descriptor, const void* data, std::size_t size, const std::string& shown_name);
+
+}  // namespace flashconvert::checkpoint

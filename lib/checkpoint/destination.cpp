@@ -1,0 +1,155 @@
+// Writing a checkpoint: whole or not at all.
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <ctime>
+
+#include "checkpoint/archive_writer.h"
+#include "checkpoint/bytes.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/reload.h"
+#include "checkpoint/temporary_file.h"
+#include "common/error.h"
+
+namespace flashconvert::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path folder_of(const fs::path& file) { return file.parent_path().empty() ? fs::path(".") : file.parent_path(); }
+
+// Where a write to `path` ends up: a link as OUTPUT keeps being a link, and its target is replaced.
+fs::path follow_links(fs::path path) {
+  constexpr int kMostLinks = 40;  // as Linux has it
+  std::error_code error;
+  for (int i = 0; i < kMostLinks && fs::is_symlink(path, error); ++i) {
+    const fs::path target = fs::read_symlink(path, error);
+    path = target.is_absolute() ? target : folder_of(path) / target;
+  }
+  return path;
+}
+
+bool is_same_file(const fs::path& a, const fs::path& b) {
+  struct stat first {
+  }, second{};
+  return ::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
+std::string in_megabytes(std::uint64_t bytes) { return std::to_string((bytes + 500'000) / 1'000'000) + " MB"; }
+
+// A converted checkpoint is about as large as its original; one that is a quarter smaller may still fit.
+void require_space(const fs::path& folder, const Source& input, const std::string& name) {
+  struct statvfs disk {};
+  if (::statvfs(folder.c_str(), &disk) != 0 || disk.f_blocks == 0) return;
+  const std::uint64_t available = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+  if (available < input.size() / 4 * 3) {
+    throw Error(ErrorKind::kOutput,
+                name + ": not enough space on the disk: " + in_megabytes(available) + " are free, about " +
+                    in_megabytes(input.size()) + " are needed",
+                "Free some space, or give an OUTPUT elsewhere.");
+  }
+}
+
+// While it lives, a write to a closed pipe is an error that can be reported, not the silent end of the program.
+class BrokenPipeIsAnError {
+public:
+  BrokenPipeIsAnError() {
+    ::sigemptyset(&broken_pipe_);
+    ::sigaddset(&broken_pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &broken_pipe_, &before_);
+  }
+  ~BrokenPipeIsAnError() {
+    const timespec at_once{};
+    while (::sigtimedwait(&broken_pipe_, nullptr, &at_once) == SIGPIPE) {
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  BrokenPipeIsAnError(const BrokenPipeIsAnError&) = delete;
+  BrokenPipeIsAnError& operator=(const BrokenPipeIsAnError&) = delete;
+
+private:
+  sigset_t broken_pipe_{}, before_{};
+};
+
+void copy_to_standard_output(int descriptor, std::uint64_t size) {
+  const BrokenPipeIsAnError guard;
+  const std::shared_ptr<const Bytes> bytes = Bytes::of_descriptor(descriptor, size);
+  std::string buffer(std::size_t{1} << 20, '\0');
+  for (std::uint64_t position = 0; position < size;) {
+    const std::size_t got = bytes->read(position, buffer.data(), buffer.size());
+    if (got == 0) throw Error(ErrorKind::kOutput, "standard output: the temporary file was cut short");
+    write_fully(STDOUT_FILENO, buffer.data(), got, "standard output");
+    position += got;
+  }
+}
+
+// Writes `checkpoint`, and proves that what is in the file is that checkpoint.
+report::FileFacts write_checked(const Checkpoint& checkpoint, TemporaryFile& file, const std::string& name,
+                                const std::string& shown_name) {
+  const WrittenArchive written = write_archive(checkpoint, file.descriptor(), shown_name);
+  require_reloads(checkpoint, written, file.descriptor(), shown_name);
+  return {name, written.bytes, written.sha256};
+}
+
+}  // namespace
+
+Destination Destination::file(fs::path path, const Source& input, bool force) {
+  Destination destination;
+  destination.name_ = path.string();
+  destination.force_ = force;
+  const std::string& name = destination.name_;
+  if (path.empty()) throw Error(ErrorKind::kUsage, "OUTPUT is empty", "Give the path of the file to write.");
+
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path, ignored);
+  if (fs::is_directory(status) || name.back() == '/') {
+    throw Error(ErrorKind::kOutput, name + ": is a folder",
+                "Give the path of the file to write, or use --output-dir with a folder.");
+  }
+  if (!input.path().empty() && is_same_file(path, input.path())) {
+    throw Error(ErrorKind::kUsage, name + ": is the same file as INPUT", "Give another OUTPUT: the original is kept.");
+  }
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
+    throw Error(ErrorKind::kOutput, name + ": is not a regular file",
+                "Give '-' as OUTPUT to write to standard output, and connect that.");
+  }
+  if (fs::exists(status) && !force) {
+    throw Error(ErrorKind::kOutput, name + ": exists", "Give --force to overwrite it, or another OUTPUT.");
+  }
+  destination.path_ = follow_links(std::move(path));
+  const fs::path folder = folder_of(destination.path_);
+  TemporaryFile(folder, destination.path_.filename().string());  // can one be created? It is removed at once.
+  require_space(folder, input, name);
+  return destination;
+}
+
+Destination Destination::standard_output() {
+  if (::isatty(STDOUT_FILENO) != 0) {
+    throw Error(ErrorKind::kUsage, "standard output is a terminal, which cannot take a checkpoint",
+                "Redirect it (> model.pt), or give a file as OUTPUT.");
+  }
+  Destination destination;
+  destination.name_ = "-";
+  return destination;
+}
+
+report::FileFacts Destination::save(const Checkpoint& checkpoint) const {
+  if (path_.empty()) {
+    TemporaryFile file(fs::temp_directory_path(), "standard-output");
+    file.forget_name();
+    const report::FileFacts facts = write_checked(checkpoint, file, name_, "standard output");
+    copy_to_standard_output(file.descriptor(), facts.bytes);
+    return facts;
+  }
+  TemporaryFile file(folder_of(path_), path_.filename().string());
+  if (force_) file.take_attributes_of(path_);
+  const report::FileFacts facts = write_checked(checkpoint, file, name_, name_);
+  file.flush(name_);
+  file.move_to(path_, force_);
+  return facts;
+}
+
+}  // namespace flashconvert::checkpoint

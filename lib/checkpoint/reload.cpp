@@ -1,0 +1,169 @@
+#include "checkpoint/reload.h"
+
+#include <sys/mman.h>
+#include <torch/csrc/jit/serialization/import.h>
+#include <torch/csrc/jit/serialization/import_read.h>
+#include <torch/csrc/jit/serialization/import_source.h>
+#include <torch/csrc/jit/serialization/storage_context.h>
+
+#include <caffe2/serialize/inline_container.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <future>
+
+#include "checkpoint/archive.h"
+#include "checkpoint/compare.h"
+#include "common/error.h"
+
+namespace flashconvert::checkpoint {
+namespace {
+
+class Mapping {
+public:
+  Mapping(int descriptor, std::uint64_t size) : size_(size) {
+    // Private and writable: nothing writes, but tensors on top of a read-only page would turn a mistake into a crash.
+    data_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
+    if (data_ == MAP_FAILED) throw Error(ErrorKind::kOutput, std::string("cannot map a file: ") + std::strerror(errno));
+  }
+  ~Mapping() { ::munmap(data_, size_); }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  char* at(std::uint64_t offset) const { return static_cast<char*>(data_) + offset; }
+
+  // Gives the whole pages below `end` back to the system; the file still has them.
+  void release_below(const void* end) const {
+    constexpr std::uintptr_t kPage = 4096;
+    const std::uintptr_t size =
+        (reinterpret_cast<std::uintptr_t>(end) - reinterpret_cast<std::uintptr_t>(data_)) / kPage * kPage;
+    if (size <= size_) ::madvise(data_, size, MADV_DONTNEED);
+  }
+
+private:
+  void* data_;
+  std::uint64_t size_;
+};
+
+// Loads an archive as torch.jit.load does, with the difference that tensors lie on the mapped file: LibTorch's own
+// loader always copies them, and a third copy of a large model is more memory than a conversion should need.
+class MappedModule {
+public:
+  MappedModule(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory, const Mapping& mapping)
+      : reader_(make_read_adapter(bytes)),
+        directory_(directory),
+        mapping_(mapping),
+        unit_(std::make_shared<torch::jit::CompilationUnit>()),
+        importer_(
+            unit_, &constants_, [this](const std::string& qualifier) { return find_source(qualifier); },
+            reader_.version()) {
+    const IValue constants = read("constants");
+    for (const IValue& constant : constants.toTupleRef().elements()) constants_.push_back(constant);
+    module_ = torch::jit::Module(read("data").toObject());
+  }
+
+  const torch::jit::Module& module() const { return module_; }
+
+private:
+  using IValue = c10::IValue;
+
+  IValue read(const std::string& archive) {
+    const std::string folder = archive + "/";
+    const auto resolve = [this](const c10::QualifiedName& name) {
+      return c10::StrongTypePtr(unit_, importer_.loadType(name));
+    };
+    return torch::jit::readArchiveAndTensors(archive, "", folder, resolve, torch::jit::ObjLoaderFunc,
+                                             c10::Device(c10::kCPU), reader_, torch::jit::Unpickler::defaultTypeParser,
+                                             map_storages(folder));
+  }
+
+  std::shared_ptr<torch::jit::DeserializationStorageContext> map_storages(const std::string& folder) {
+    auto storages = std::make_shared<torch::jit::DeserializationStorageContext>();
+    const std::string prefix = directory_.root + folder;
+    for (const ZipEntry& entry : directory_.entries) {
+      if (entry.name.compare(0, prefix.size(), prefix) != 0 || entry.compressed) continue;
+      c10::DataPtr data(mapping_.at(entry.content_offset), c10::kCPU);
+      storages->addStorage(entry.name.substr(prefix.size()),
+                           c10::Storage(c10::Storage::use_byte_size_t(), entry.size, std::move(data)));
+    }
+    return storages;
+  }
+
+  // "__torch__.a.b" stands in code/__torch__/a/b.py.
+  std::shared_ptr<torch::jit::Source> find_source(const std::string& qualifier) {
+    std::string record = "code/" + qualifier;
+    std::replace(record.begin(), record.end(), '.', '/');
+    record += ".py";
+    if (!reader_.hasRecord(record)) return nullptr;
+    const auto [text, size] = reader_.getRecord(record);
+    return std::make_shared<torch::jit::Source>(std::string(static_cast<const char*>(text.get()), size), record, 1);
+  }
+
+  caffe2::serialize::PyTorchStreamReader reader_;
+  const ZipDirectory& directory_;
+  const Mapping& mapping_;
+  std::shared_ptr<torch::jit::CompilationUnit> unit_;
+  std::vector<IValue> constants_;
+  torch::jit::SourceImporter importer_;
+  torch::jit::Module module_;
+};
+
+// The text of what is wrong, or nothing.
+std::optional<std::string> find_lost_record(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory,
+                                            const std::string& folder,
+                                            const std::map<std::string, std::string>& records) {
+  for (const auto& [name, content] : records) {
+    const ZipEntry* entry = directory.find(folder + name);
+    if (entry == nullptr) return "the record " + folder + name + " is missing";
+    if (bytes->read(entry->content_offset, static_cast<std::size_t>(entry->size)) != content) {
+      return "the record " + folder + name + " differs";
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> find_fault(const Checkpoint& checkpoint, const WrittenArchive& written,
+                                      const std::shared_ptr<const Bytes>& bytes, int descriptor) {
+  const std::optional<ZipDirectory> directory = read_zip_directory(*bytes);
+  if (!directory) return "it has no table of contents";
+  std::future<Integrity> integrity_check =
+      std::async(std::launch::async, check_integrity, bytes, std::cref(*directory));
+
+  const Mapping mapping(descriptor, written.bytes);
+  const MappedModule reloaded(bytes, *directory, mapping);
+  // Tensors are compared in the order in which they were written: what lies before one was already looked at.
+  const Release release = [&](const void* data, std::size_t size) {
+    mapping.release_below(static_cast<const char*>(data) + size);
+  };
+  if (auto difference = find_difference(checkpoint.module, reloaded.module(), release)) return difference;
+  if (auto lost = find_lost_record(bytes, *directory, "extra/", checkpoint.extra_files)) return lost;
+  if (auto lost = find_lost_record(bytes, *directory, "", checkpoint.verbatim_records)) return lost;
+
+  const Integrity integrity = integrity_check.get();
+  if (integrity.damaged_record) return "the checksum of " + *integrity.damaged_record + " does not match";
+  if (integrity.sha256 != written.sha256) return std::string("its bytes are not those that were written");
+  return std::nullopt;
+}
+
+}  // namespace
+
+void require_reloads(const Checkpoint& checkpoint, const WrittenArchive& written, int descriptor,
+                     const std::string& shown_name) {
+  std::optional<std::string> fault;
+  try {
+    fault = find_fault(checkpoint, written, Bytes::of_descriptor(descriptor, written.bytes), descriptor);
+  } catch (const c10::Error& error) {
+    fault = std::string("it does not load: ") + error.what_without_backtrace();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fault = std::string("it does not load: ") + error.what();
+  }
+  if (!fault) return;
+  throw Error(
+      ErrorKind::kOutput, shown_name + ": the file that was written is not the model: " + *fault,
+      "Nothing was changed. This is a fault of the disk or of flashconvert: please report it with this message.");
+}
+
+}  // namespace flashconvert::checkpoint
