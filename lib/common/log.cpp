@@ -95,6 +95,11 @@ void start_log(Verbosity verbosity) {
   spdlog::set_default_logger(std::move(logger));
 }
 
+void log_detail(const std::string& line) { spdlog::debug("{}", line); }
+void log_info(const std::string& line) { spdlog::info("{}", line); }
+void log_warning(const std::string& line) { spdlog::warn("{}", line); }
+void log_error(const std::string& line) { spdlog::error("{}", line); }
+
 bool log_has_color() { return wants_color(); }
 
 void show_progress(const std::string& stage, double share) {

@@ -1,5 +1,6 @@
-// Console output. All of it goes to standard error, whole lines at a time, through spdlog's default logger: any stage
-// may call spdlog::info and its like. Standard output is left to the checkpoint.
+// Console output. All of it goes to standard error, whole lines at a time; standard output is left to the checkpoint.
+// spdlog stands behind it, but is not included here: LibTorch brings an fmt of its own, which a distribution's spdlog
+// does not compile with, so that only files without torch headers can include spdlog.
 #pragma once
 
 #include <string>
@@ -8,9 +9,13 @@ namespace flashconvert {
 
 enum class Verbosity { kQuiet, kNormal, kVerbose };  // errors alone; one line per site; everything
 
-// Makes spdlog's default logger write to standard error at this verbosity. Information comes as it is, warnings and
-// errors with their level before them.
 void start_log(Verbosity verbosity);
+
+// Information and details (shown with --verbose) come as they are, warnings and errors with their level before them.
+void log_detail(const std::string& line);
+void log_info(const std::string& line);
+void log_warning(const std::string& line);
+void log_error(const std::string& line);
 
 // Colours are used on a terminal, unless NO_COLOR is set; CLICOLOR_FORCE asks for them anywhere.
 bool log_has_color();

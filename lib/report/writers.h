@@ -35,6 +35,10 @@ std::vector<std::string> entry_lines(const Report& report, const TextOptions& op
 // What follows them: counts, parity, speed, the operator table, the output and the lines that load it.
 std::vector<std::string> summary_lines(const Report& report, const TextOptions& options);
 
+// A batch's table: each file's exit code, time and result, then the totals. `seconds` goes with `reports`.
+std::vector<std::string> batch_lines(const std::vector<Report>& reports, const std::vector<double>& seconds,
+                                     const TextOptions& options);
+
 // A plain object, and for a batch an array of such objects. Indented by two spaces, ends with a newline.
 std::string to_json(const Report& report);
 std::string to_json(const std::vector<Report>& reports);

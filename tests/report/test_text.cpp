@@ -155,3 +155,18 @@ TEST_CASE("paths in the loading lines are valid literals") {
   report.library.clear();
   CHECK(loading_lines(report).python == "model = torch.jit.load(\"output.pt\")");
 }
+
+TEST_CASE("a batch ends with a table and its totals") {
+  Report good = sample_report();
+  Report bad;
+  bad.input.path = "b.pt";
+  bad.exit_code = 4;
+  bad.error = "b.pt is a state dict\n  Save the module instead.";
+  const auto lines = batch_lines({good, bad}, {2.44, 0.3}, {});
+  REQUIRE(lines.size() == 4);
+  CHECK(lines[0] == "file          exit         time  result");
+  CHECK(lines[1] ==
+        "models/in.pt     0        2.4 s  converted, fused 1 of 3, folded 1 of 2, parity passed, 2.50 x faster");
+  CHECK(lines[2] == "b.pt             4       300 ms  b.pt is a state dict");
+  CHECK(lines[3] == "1 of 2 files converted; exit code 4");
+}

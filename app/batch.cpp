@@ -1,0 +1,200 @@
+#include "batch.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+#include "child_process.h"
+#include "common/error.h"
+#include "exit_code.h"
+#include "report/writers.h"
+#include "report_file.h"
+#include "signals.h"
+#include "version.h"
+
+namespace flashconvert::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Item {
+  std::string input;
+  std::string output;
+  std::unique_ptr<ChildProcess> process;
+  std::chrono::steady_clock::time_point started;
+  double seconds = 0;
+  report::Report report;
+};
+
+void prepare_folder(const std::string& folder) {
+  std::error_code problem;
+  fs::create_directories(folder, problem);
+  if (!fs::is_directory(folder)) {
+    const std::string reason = problem ? problem.message() : "a file of that name exists";
+    throw Error(ErrorKind::kOutput, "the output folder " + folder + " cannot be made: " + reason);
+  }
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
+    throw Error(ErrorKind::kOutput, "the output folder " + folder + " cannot be written: " + std::strerror(errno));
+  }
+}
+
+// The report of a process that left none: it crashed, or was killed.
+report::Report report_of_the_dead(const std::string& input, int status) {
+  report::Report report;
+  report.flashconvert_version = kVersion;
+  report.torch_version = torch_version();
+  report.input.path = input;
+  report.exit_code = kExitInternal;
+  const std::string subject = input + ": the conversion ";
+  if (!WIFSIGNALED(status)) {
+    const std::string code = std::to_string(WEXITSTATUS(status));
+    report.error = subject + "ended with exit code " + code + " and left no report";
+    return report;
+  }
+  const int signal = WTERMSIG(status);
+  report.error = subject + "was ended by signal " + std::to_string(signal) + " (" + strsignal(signal) + ")";
+  if (signal == SIGKILL) *report.error += "\n  The system may have run out of memory: try fewer --jobs.";
+  return report;
+}
+
+class Batch {
+public:
+  explicit Batch(const Options& options) : options_(options) {
+    for (const auto& input : options.inputs) {
+      Item item;
+      item.input = input;
+      item.output = (fs::path(*options.output_dir) / fs::path(input).filename()).string();
+      items_.push_back(std::move(item));
+    }
+  }
+
+  // False when a signal stopped it.
+  bool run() {
+    std::size_t next = 0, running = 0;
+    while (next < items_.size() || running > 0) {
+      while (next < items_.size() && running < static_cast<std::size_t>(options_.jobs) && noted_signal() == 0) {
+        start(items_[next++]);
+        ++running;
+      }
+      show_share();
+      if (noted_signal() != 0 || !finish_one()) {
+        stop_all();
+        return false;
+      }
+      --running;
+    }
+    clear_progress();
+    return true;
+  }
+
+  std::vector<report::Report> reports() const {
+    std::vector<report::Report> all;
+    for (const auto& item : items_) all.push_back(item.report);
+    return all;
+  }
+
+  int worst() const {
+    int code = kExitConverted;
+    for (const auto& item : items_) code = std::max(code, item.report.exit_code);
+    return code;
+  }
+
+  void print_table() const;
+
+private:
+  bool in_parallel() const { return options_.jobs > 1; }
+
+  // One at a time, a conversion writes to our standard error as it goes; side by side, each one's lines are kept
+  // until it is done and then printed whole.
+  void start(Item& item) {
+    if (!in_parallel()) announce(item);
+    item.started = std::chrono::steady_clock::now();
+    const auto arguments = [&](int descriptor) {
+      return arguments_for_one(options_, item.input, item.output, descriptor);
+    };
+    item.process = std::make_unique<ChildProcess>(arguments, in_parallel(), options_.jobs);
+  }
+
+  void announce(const Item& item) const {
+    const auto number = static_cast<std::size_t>(&item - items_.data()) + 1;
+    log_info("[" + std::to_string(number) + "/" + std::to_string(items_.size()) + "] " + item.input);
+  }
+
+  // Waits for any process to end. False when a signal came instead.
+  bool finish_one() {
+    int status = 0;
+    const pid_t pid = ::waitpid(-1, &status, 0);
+    if (pid < 0) return false;
+    for (auto& item : items_) {
+      if (item.process && item.process->id() == pid) finish(item, status);
+    }
+    return true;
+  }
+
+  void finish(Item& item, int status) {
+    item.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - item.started).count();
+    if (in_parallel()) {
+      clear_progress();
+      announce(item);
+      write_all(STDERR_FILENO, item.process->log());
+    }
+    try {
+      item.report = report::from_json(item.process->report());
+    } catch (const std::runtime_error&) {
+      item.report = report_of_the_dead(item.input, status);
+      log_error(*item.report.error);
+    }
+    item.process.reset();
+    ++done_;
+  }
+
+  void show_share() const {
+    if (in_parallel()) {
+      show_progress(std::to_string(done_) + " of " + std::to_string(items_.size()) + " files",
+                    static_cast<double>(done_) / static_cast<double>(items_.size()));
+    }
+  }
+
+  void stop_all() {
+    clear_progress();
+    for (auto& item : items_) {
+      if (item.process) item.process->stop();
+    }
+  }
+
+  const Options& options_;
+  std::vector<Item> items_;
+  std::size_t done_ = 0;
+};
+
+void Batch::print_table() const {
+  std::vector<double> seconds;
+  for (const auto& item : items_) seconds.push_back(item.seconds);
+  report::TextOptions text;
+  text.dry_run = options_.dry_run;
+  text.color = log_has_color();
+  for (const auto& line : report::batch_lines(reports(), seconds, text)) log_info(line);
+}
+
+}  // namespace
+
+int convert_batch(const Options& options) {
+  if (!options.dry_run) prepare_folder(*options.output_dir);
+  std::unique_ptr<ReportFile> file;
+  if (options.report) file = std::make_unique<ReportFile>(*options.report);
+  note_signals();
+  Batch batch(options);
+  if (!batch.run()) return 128 + noted_signal();
+  batch.print_table();
+  if (file) file->write_batch(batch.reports());
+  return batch.worst();
+}
+
+}  // namespace flashconvert::app

@@ -1,0 +1,38 @@
+// This program, run again for one file. Its report, and its console output when that is to be kept, come back through
+// files in memory, which need no reader while it runs.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace flashconvert::app {
+
+class ChildProcess {
+public:
+  // Starts the program with the arguments made for the descriptor that it shall write its report to. With `keep_log`
+  // its standard error is kept for log(), else it is ours. `share` processes run at the same time and divide the cores.
+  // Throws Error(kOutput) when there are no resources left to start it.
+  ChildProcess(const std::function<std::vector<std::string>(int descriptor)>& arguments, bool keep_log, int share);
+  ChildProcess(const ChildProcess&) = delete;
+  ChildProcess& operator=(const ChildProcess&) = delete;
+  ~ChildProcess();
+
+  pid_t id() const { return pid_; }
+
+  // For a process that has ended and been waited for.
+  std::string log() const;
+  std::string report() const;
+
+  // Asks it to end (it removes its temporary files) and waits until it has.
+  void stop();
+
+private:
+  pid_t pid_ = -1;
+  int log_ = -1;
+  int report_ = -1;
+};
+
+}  // namespace flashconvert::app

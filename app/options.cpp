@@ -1,0 +1,212 @@
+// Declares the options with CLI11. What they mean together is checked in option_checks.cpp.
+#include "options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <memory>
+
+#include "common/error.h"
+#include "common/suggest.h"
+#include "help.h"
+#include "option_checks.h"
+
+namespace flashconvert::app {
+namespace {
+
+[[noreturn]] void fail(const std::string& message, const std::string& advice = "See flashconvert --help.") {
+  throw Error(ErrorKind::kUsage, message, advice);
+}
+
+// What the user typed, before it is a checked value.
+struct Raw {
+  std::vector<std::string> files;
+  std::string output_dir, inputs_file, report, jobs;
+  bool quiet = false, verbose = false, version = false;
+};
+
+void declare_files(CLI::App& app, Raw& raw, Options& options) {
+  app.add_option("FILE", raw.files)->group("");
+  app.add_option("--output-dir", raw.output_dir, "convert every INPUT into this folder, under its own name")
+      ->type_name("DIR")
+      ->group("Files");
+  app.add_flag("--force", options.force, "overwrite OUTPUT (otherwise an existing file is an error)")->group("Files");
+  app.add_option("--load-library", options.load_libraries,
+                 "load a custom-operator library that INPUT needs; repeatable")
+      ->type_name("LIB")
+      ->allow_extra_args(false)
+      ->group("Files");
+  app.add_option(
+         "--jobs", raw.jobs,
+         "files of a batch to convert at the same time (1); each needs about 2.2 times\nits file's size of memory")
+      ->type_name("N")
+      ->group("Files");
+}
+
+void declare_conversion(CLI::App& app, Options& options) {
+  const char* group = "Conversion";
+  app.add_option("--backend", options.backend,
+                 "flash: fused sites call flashconvert::attention, which needs its library to load;\n"
+                 "portable: they call torch's own operators alone (flash)")
+      ->type_name("flash|portable")
+      ->group(group);
+  app.add_option("--only", options.only, "convert only modules whose path matches, and what is below them; repeatable")
+      ->type_name("GLOB")
+      ->allow_extra_args(false)
+      ->group(group);
+  app.add_option("--skip", options.skip, "leave modules alone whose path matches, and what is below them; repeatable")
+      ->type_name("GLOB")
+      ->allow_extra_args(false)
+      ->group(group);
+  app.add_flag("--no-fold", options.no_fold, "leave reparameterised weights alone")->group(group);
+  app.add_flag("--no-pack", options.no_pack, "leave separate query, key and value projections alone")->group(group);
+  app.add_flag("--dry-run", options.dry_run,
+               "print the plan (every site and weight with its reason), the operators that the result\n"
+               "needs, and operator counts before and after; write nothing; OUTPUT may be left out")
+      ->group(group);
+  app.add_flag("--strict", options.strict, "exit 3 when any attention site was left unfused")->group(group);
+}
+
+void declare_verification(CLI::App& app, Raw& raw, Options& options) {
+  const char* group = "Verification";
+  app.add_flag("--verify", options.verify, "prove parity with the original; nothing is written if it fails")
+      ->group(group);
+  app.add_flag("--revert-failing", options.revert_failing,
+               "with --verify: leave the sites that fail as they were, and convert the rest")
+      ->group(group);
+  app.add_option("--inputs", raw.inputs_file, "tensors saved by torch.save: one tuple, or a list of tuples")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option("--input-spec", options.input_specs,
+                 "what to draw, once per argument: \"float16[8,3,224,224]\", \"ids:int64[2,128]{0..30521}\"")
+      ->type_name("SPEC")
+      ->allow_extra_args(false)
+      ->group(group);
+  app.add_option("--device", options.device, "where verification and timing run (auto: the GPU if there is one)")
+      ->type_name("auto|cpu|cuda[:N]")
+      ->group(group);
+  app.add_flag("--bench", options.bench, "time original and converted on the verification inputs")->group(group);
+}
+
+void declare_messages(CLI::App& app, Raw& raw, Options& options) {
+  const char* group = "Messages";
+  app.add_option("--report", raw.report, "write a report; .json or .html by its ending")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_flag("--quiet", raw.quiet, "errors only")->group(group);
+  app.add_flag("--verbose", raw.verbose, "every weight, every compared output, full texts of internal errors")
+      ->group(group);
+  app.add_flag("--version", raw.version, "versions of flashconvert and torch, and the kernels in the build")
+      ->group(group);
+  app.set_help_flag("-h,--help", "this text")->group(group);
+  app.add_option("--report-descriptor", options.report_descriptor)->group("");
+}
+
+// An option that nobody declared: name it, and what may have been meant.
+[[noreturn]] void fail_unknown(const CLI::App& app, const std::vector<std::string>& unknown) {
+  const std::string word = unknown.front().substr(0, unknown.front().find('='));
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group().empty()) continue;
+    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  std::optional<std::string> meant = nearest(word, names);
+  if (!meant && word.size() > 2) {
+    const auto starts_with_word = [&](const std::string& name) { return name.compare(0, word.size(), word) == 0; };
+    const auto found = std::find_if(names.begin(), names.end(), starts_with_word);
+    if (found != names.end()) meant = *found;
+  }
+  fail("unknown option " + word, meant ? "Did you mean " + *meant + "?" : "See flashconvert --help.");
+}
+
+int parse_jobs(const std::string& text) {
+  const bool digits = !text.empty() && text.size() <= 4 && text.find_first_not_of("0123456789") == std::string::npos;
+  const int jobs = digits ? std::stoi(text) : 0;
+  if (jobs < 1) fail("--jobs " + text + ": expected a number from 1 to 9999");
+  return jobs;
+}
+
+void complete(Options& options, const Raw& raw, const CLI::App& app) {
+  const auto given = [&app](const char* option) { return app.count(option) > 0; };
+  if (raw.quiet && raw.verbose) fail("--quiet and --verbose contradict each other");
+  options.verbosity = raw.quiet ? Verbosity::kQuiet : raw.verbose ? Verbosity::kVerbose : Verbosity::kNormal;
+  if (given("--inputs")) options.inputs_file = raw.inputs_file;
+  if (given("--report")) options.report = raw.report;
+  if (given("--output-dir")) options.output_dir = raw.output_dir;
+  if (given("--jobs")) options.jobs = parse_jobs(raw.jobs);
+  assign_files(options, raw.files);
+  if (given("--jobs") && !options.is_batch()) fail("--jobs needs --output-dir: one file is one job");
+  if (given("--device") && !options.verify && !options.bench) {
+    fail("--device needs --verify or --bench: the conversion itself runs on the CPU");
+  }
+  check_together(options);
+}
+
+}  // namespace
+
+std::optional<Options> parse_command_line(int argc, const char* const* argv) {
+  CLI::App app;
+  app.formatter(help_formatter());
+  app.footer(help_footer());
+  Raw raw;
+  Options options;
+  declare_files(app, raw, options);
+  declare_conversion(app, options);
+  declare_verification(app, raw, options);
+  declare_messages(app, raw, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help("flashconvert");
+    return std::nullopt;
+  } catch (const CLI::ExtrasError&) {
+    fail_unknown(app, app.remaining());
+  } catch (const CLI::ParseError& problem) {
+    fail(problem.what());
+  }
+  if (raw.version) {
+    std::cout << version_text();
+    return std::nullopt;
+  }
+  complete(options, raw, app);
+  return options;
+}
+
+std::vector<std::string> arguments_for_one(const Options& batch, const std::string& input, const std::string& output,
+                                           int report_descriptor) {
+  std::vector<std::string> arguments;
+  const auto add_flag = [&](bool set, const char* name) {
+    if (set) arguments.emplace_back(name);
+  };
+  // Always "--name=value": a value may begin with a dash.
+  const auto add = [&](const char* name, const std::string& value) {
+    arguments.push_back(std::string(name) + "=" + value);
+  };
+  const auto add_each = [&](const char* name, const std::vector<std::string>& values) {
+    for (const auto& value : values) add(name, value);
+  };
+  add_flag(batch.verify, "--verify");
+  add_flag(batch.revert_failing, "--revert-failing");
+  add_flag(batch.bench, "--bench");
+  if (batch.inputs_file) add("--inputs", *batch.inputs_file);
+  add_each("--input-spec", batch.input_specs);
+  if (batch.verify || batch.bench) add("--device", batch.device);
+  add("--backend", batch.backend);
+  add_each("--only", batch.only);
+  add_each("--skip", batch.skip);
+  add_flag(batch.no_fold, "--no-fold");
+  add_flag(batch.no_pack, "--no-pack");
+  add_each("--load-library", batch.load_libraries);
+  add_flag(batch.dry_run, "--dry-run");
+  add_flag(batch.force, "--force");
+  add_flag(batch.strict, "--strict");
+  add_flag(batch.verbosity == Verbosity::kQuiet, "--quiet");
+  add_flag(batch.verbosity == Verbosity::kVerbose, "--verbose");
+  add("--report-descriptor", std::to_string(report_descriptor));
+  arguments.emplace_back("--");
+  arguments.push_back(input);
+  arguments.push_back(output);
+  return arguments;
+}
+
+}  // namespace flashconvert::app

@@ -1,0 +1,40 @@
+// A report on its way to a file. Its place is taken before the work starts, so that a report which cannot be written is
+// found at once; the file appears whole, at the end, or not at all.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "report/report.h"
+
+namespace flashconvert::app {
+
+class ReportFile {
+public:
+  // Opens a temporary file beside `path`. Throws Error(kOutput) when that is impossible.
+  explicit ReportFile(std::string path);
+  ReportFile(const ReportFile&) = delete;
+  ReportFile& operator=(const ReportFile&) = delete;
+  ~ReportFile();
+
+  // Writes the reports in the form that the path's ending asks for: one report, or a batch's. Throws Error(kOutput).
+  void write_one(const report::Report& report);
+  void write_batch(const std::vector<report::Report>& reports);
+
+  // Removes the temporary file of the report that is under way. Async-signal-safe.
+  static void remove_temporary() noexcept;
+
+private:
+  bool wants_json() const;
+  void write(const std::string& content);
+  [[noreturn]] void fail(const std::string& what, int code) const;
+
+  std::string path_;
+  std::string temporary_;
+  int descriptor_ = -1;
+};
+
+// Writes the whole of `content`; false, with errno, when that fails.
+bool write_all(int descriptor, const std::string& content);
+
+}  // namespace flashconvert::app

@@ -1,0 +1,177 @@
+#include "single.h"
+
+#include <c10/util/Exception.h>
+#include <torch/csrc/jit/runtime/print_handler.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <optional>
+
+#include "common/error.h"
+#include "common/glob.h"
+#include "convert/convert.h"
+#include "exit_code.h"
+#include "report/writers.h"
+#include "report_file.h"
+#include "version.h"
+
+namespace flashconvert::app {
+
+std::string torch_version() { return TORCH_VERSION; }
+
+namespace {
+
+// Torch's warnings are about our use of it, not about the user's model: only --verbose shows them.
+class TorchWarnings : public c10::WarningHandler {
+public:
+  void process(const c10::Warning& warning) override { log_detail("torch: " + warning.msg()); }
+};
+
+// Whatever a model prints while it is verified goes to standard error: standard output carries the checkpoint alone.
+void tame_torch() {
+  static TorchWarnings warnings;
+  c10::WarningUtils::set_warning_handler(&warnings);
+  torch::jit::setPrintHandler([](const std::string& text) { log_detail("the model prints: " + text); });
+}
+
+ConvertOptions conversion_options(const Options& options) {
+  ConvertOptions conversion;
+  conversion.verify = options.verify;
+  conversion.revert_failing = options.revert_failing;
+  conversion.bench = options.bench;
+  conversion.dry_run = options.dry_run;
+  conversion.fold = !options.no_fold;
+  conversion.pack = !options.no_pack;
+  conversion.only = options.only;
+  conversion.skip = options.skip;
+  conversion.backend = options.backend == "portable" ? survey::Backend::kPortable : survey::Backend::kFlash;
+  conversion.inputs.inputs_file = options.inputs_file;
+  conversion.inputs.specs = options.input_specs;
+  conversion.verification.device = options.device;
+  return conversion;
+}
+
+checkpoint::Source open_input(const std::string& path) {
+  return path == "-" ? checkpoint::Source::standard_input() : checkpoint::Source::file(path);
+}
+
+std::optional<checkpoint::Destination> open_output(const Options& options, const checkpoint::Source& input) {
+  if (options.dry_run) return std::nullopt;
+  if (options.output == "-") return checkpoint::Destination::standard_output();
+  return checkpoint::Destination::file(options.output, input, options.force);
+}
+
+// The whole text is for --verbose: a line says what happened, the rest is where in torch it was noticed.
+std::string first_line(const std::string& text, Verbosity verbosity) {
+  return verbosity == Verbosity::kVerbose ? text : text.substr(0, text.find('\n'));
+}
+
+// A glob that selects nothing is a typing error more often than a wish.
+void warn_of_idle_globs(report::Report& report, const char* option, const std::vector<std::string>& globs) {
+  for (const auto& glob : globs) {
+    const auto selects = [&](const auto& entry) { return glob_selects(glob, entry.path); };
+    if (std::none_of(report.attention.begin(), report.attention.end(), selects) &&
+        std::none_of(report.folded.begin(), report.folded.end(), selects)) {
+      report.warnings.push_back(std::string(option) + " '" + glob +
+                                "' matches no attention site and no reparameterised weight");
+    }
+  }
+}
+
+void print_report(const report::Report& report, const Options& options) {
+  report::TextOptions text;
+  text.verbose = options.verbosity == Verbosity::kVerbose;
+  text.dry_run = options.dry_run;
+  text.color = log_has_color();
+  for (const auto& line : report::entry_lines(report, text)) log_info(line);
+  for (const auto& warning : report.warnings) log_warning(warning);
+  for (const auto& line : report::summary_lines(report, text)) log_info(line);
+}
+
+// How a conversion that came to its end is judged.
+void judge(report::Report& report, bool parity_failed, const Options& options) {
+  const report::Counts counts = report::count(report);
+  if (parity_failed) {
+    report.exit_code = kExitParity;
+    report.error = "parity failed" + (options.dry_run ? "" : ": " + options.output + " was not written");
+  } else if (options.strict && counts.fused < counts.sites) {
+    report.exit_code = kExitStrict;
+    report.error = "--strict: " + std::to_string(counts.sites - counts.fused) + " of " + std::to_string(counts.sites) +
+                   " attention sites left unfused";
+  }
+}
+
+void run(const Options& options, report::Report& report) {
+  for (const auto& library : options.load_libraries) checkpoint::load_operator_library(library);
+  const checkpoint::Source source = open_input(options.inputs[0]);
+  const std::optional<checkpoint::Destination> destination = open_output(options, source);
+  ConvertResult result =
+      convert(source, destination ? &*destination : nullptr, conversion_options(options), show_progress);
+  clear_progress();
+  report = std::move(result.report);
+  warn_of_idle_globs(report, "--only", options.only);
+  warn_of_idle_globs(report, "--skip", options.skip);
+  judge(report, result.parity_failed, options);
+  print_report(report, options);
+  if (report.error) log_error(*report.error);
+}
+
+// The report of a conversion that an error ended.
+void fail(report::Report& report, int exit_code, const std::string& message) {
+  clear_progress();
+  log_error(message);
+  report.exit_code = exit_code;
+  report.error = message;
+}
+
+void fail_unexpectedly(report::Report& report, const Options& options, const std::string& message) {
+  const char* advice = options.verbosity == Verbosity::kVerbose ? "" : "\n  --verbose shows the whole text.";
+  fail(report, kExitInternal,
+       "internal error while converting " + options.inputs[0] + ": " + first_line(message, options.verbosity) + advice);
+}
+
+void run_and_catch(const Options& options, report::Report& report) {
+  try {
+    run(options, report);
+  } catch (const Error& error) {
+    fail(report, exit_code_of(error.kind()), error.what());
+  } catch (const std::bad_alloc&) {
+    fail(report, kExitInternal, "out of memory while converting " + options.inputs[0]);
+  } catch (const c10::Error& error) {
+    fail_unexpectedly(report, options,
+                      options.verbosity == Verbosity::kVerbose ? error.what() : error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    fail_unexpectedly(report, options, error.what());
+  }
+}
+
+// A batch reads each report from the descriptor that it gave us.
+void hand_over(const report::Report& report, int descriptor) {
+  if (!write_all(descriptor, report::to_json(report))) {
+    throw Error(ErrorKind::kOutput, std::string("the report cannot be handed to the batch: ") + std::strerror(errno));
+  }
+}
+
+}  // namespace
+
+int convert_one(const Options& options) {
+  tame_torch();
+  std::unique_ptr<ReportFile> file;
+  if (options.report) file = std::make_unique<ReportFile>(*options.report);
+
+  report::Report report;
+  report.flashconvert_version = kVersion;
+  report.torch_version = torch_version();
+  report.input.path = options.inputs[0];
+  run_and_catch(options, report);
+
+  if (file) file->write_one(report);
+  if (options.report_descriptor >= 0) hand_over(report, options.report_descriptor);
+  return report.exit_code;
+}
+
+}  // namespace flashconvert::app
