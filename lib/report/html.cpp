@@ -38,7 +38,7 @@ std::string count_card(const std::string& caption, int done, int total, const st
   if (total == 0) return card(caption, "0", "no " + what + " found", -1, "plain");
   const double share = static_cast<double>(done) / total;
   return card(caption, fmt::format("{} of {}", done, total),
-              done == total ? "all of them" : plural(total - done, "left as it was"), share,
+              done == total ? "all of them" : fmt::format("{} left as before", total - done), share,
               done == total ? "good" : "warn");
 }
 

@@ -16,11 +16,12 @@ body { margin: 0; background: var(--page); color: var(--ink);
 main { max-width: 1200px; margin: 0 auto; padding: 28px 20px 60px; }
 .top { display: flex; justify-content: space-between; align-items: baseline; flex-wrap: wrap; color: var(--faint); }
 h1 { font-size: 20px; margin: 0; color: var(--ink); }
-h2 { font-size: 18px; margin: 0; overflow-wrap: anywhere; }
+h2 { font-size: 18px; margin: 12px 0 8px; overflow-wrap: anywhere; }
 h3 { font-size: 15px; margin: 30px 0 8px; }
 h4 { font-size: 14px; margin: 18px 0 6px; color: var(--faint); }
 article { background: var(--sheet); border: 1px solid var(--line); border-radius: 12px; padding: 22px 24px 26px;
   margin-top: 20px; }
+header h2 { margin: 0; }
 header { display: flex; gap: 14px; align-items: center; justify-content: space-between; }
 .badge { white-space: nowrap; padding: 3px 12px; border-radius: 99px; font-weight: 600; font-size: 13px;
   border: 1px solid var(--line); }
@@ -40,13 +41,15 @@ header { display: flex; gap: 14px; align-items: center; justify-content: space-b
 .warn .bar i { background: var(--warn); }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
-th { text-align: left; font-weight: 600; color: var(--faint); white-space: nowrap; }
 th, td { padding: 6px 12px; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { text-align: left; font-weight: 600; color: var(--faint); vertical-align: bottom; }
 tbody tr:last-child td { border-bottom: 0; }
 tbody tr:hover { background: var(--page); }
 tr.failed { background: var(--bad-soft); }
 tr.same td { color: var(--faint); }
-td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number { white-space: nowrap; }
+td.path { min-width: 9em; }
 td.path, pre { font-family: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
   font-size: 12.5px; overflow-wrap: anywhere; }
 .filter { font: inherit; font-size: 13.5px; padding: 5px 11px; margin: 0 0 8px; width: min(320px, 100%);

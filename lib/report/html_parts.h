@@ -30,6 +30,7 @@ public:
 
 private:
   std::vector<std::string> headings_;
+  std::vector<std::string> column_css_;  // of the first row: a heading stands over its column as the cells do
   std::string rows_;
   bool filter_;
 };

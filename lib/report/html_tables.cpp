@@ -17,19 +17,19 @@ const char* status_css(SiteStatus status) { return status == SiteStatus::kFused 
 std::vector<Cell> comparison_cells(const OutputComparison& output) {
   const std::string verdict = output.passed ? "passed" : "failed";
   return {{output.dtype + shape_text(output.shape), "path"},
+          {output.note.empty() ? verdict : verdict + ": " + output.note, output.passed ? "good" : "bad"},
           {figure(output.max_abs), "number"},
           {figure(output.error_original), "number"},
           {figure(output.error_converted), "number"},
           {figure(output.error_mean), "number"},
           {figure(output.error_p99), "number"},
           {figure(output.allowed), "number"},
-          {figure(output.needed_tolerance), "number"},
-          {output.note.empty() ? verdict : verdict + ": " + output.note, output.passed ? "good" : "bad"}};
+          {figure(output.needed_tolerance), "number"}};
 }
 
 std::vector<std::string> comparison_headings(std::vector<std::string> first) {
-  for (const char* heading : {"tensor", "max |difference|", "error, original", "error, converted", "mean", "p99",
-                              "allowed", "tolerance needed", "verdict"}) {
+  for (const char* heading : {"tensor", "verdict", "max |difference|", "error, original", "error, converted", "mean",
+                              "p99", "allowed", "tolerance needed"}) {
     first.emplace_back(heading);
   }
   return first;
@@ -70,6 +70,9 @@ std::string escape(const std::string& text) {
 }
 
 void Table::add_row(const std::vector<Cell>& cells, const std::string& css) {
+  if (rows_.empty()) {
+    for (const auto& cell : cells) column_css_.push_back(cell.css);
+  }
   rows_ += css.empty() ? "<tr>" : fmt::format("<tr class=\"{}\">", css);
   for (const auto& cell : cells) {
     rows_ += cell.css.empty() ? fmt::format("<td>{}</td>", escape(cell.text))
@@ -80,7 +83,10 @@ void Table::add_row(const std::vector<Cell>& cells, const std::string& css) {
 
 std::string Table::html() const {
   std::string head;
-  for (const auto& heading : headings_) head += fmt::format("<th>{}</th>", escape(heading));
+  for (std::size_t i = 0; i < headings_.size(); ++i) {
+    const bool is_number = i < column_css_.size() && column_css_[i] == "number";
+    head += fmt::format("<th{}>{}</th>", is_number ? " class=\"number\"" : "", escape(headings_[i]));
+  }
   const char* filter =
       filter_ ? "<input type=\"search\" class=\"filter\" placeholder=\"Filter\" aria-label=\"Filter the table\">" : "";
   return fmt::format("{}<div class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>\n{}</tbody></table></div>\n",
