@@ -19,6 +19,7 @@ class ModelCase:
     inputs: Callable[[int, int], tuple]  # batch and length (or image side) to the arguments of forward
     fused: int  # attention sites that a conversion should fuse
     declined: tuple[str, ...] = ()  # for each site that it should leave alone: words of the reason
+    folded: int = 0  # reparameterised weights that it should fold
     shape: tuple[int, int] = (2, 6)  # the batch and length that a traced case is traced with
     other_shapes: tuple[tuple[int, int], ...] = ((3, 9), (1, 1))  # further ones that the export accepts
     scripted: bool = False

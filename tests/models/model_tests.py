@@ -34,6 +34,7 @@ class ModelTest(unittest.TestCase):
         self.assertEqual(len(declined), len(case.declined), f"declined sites of\n{lines}")
         for site, words in zip(declined, case.declined):
             self.assertIn(words, site["reason"])
+        self.assertEqual([fold["status"] for fold in report["folded"]], ["folded"] * case.folded, report["folded"])
 
     def check_outputs(self, case: ModelCase, source: pathlib.Path, target: pathlib.Path) -> None:
         original, converted = torch.jit.load(source), torch.jit.load(target)

@@ -4,6 +4,7 @@ with it off, and scripted with both behind branches."""
 import torch
 from model_case import ModelCase
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 WIDTH = 32
 HEADS = 4
@@ -31,6 +32,14 @@ class ReturnedWeights(nn.Module):
 
     def forward(self, x):
         return self.attention(x, x, x, need_weights=True, average_attn_weights=self.average)
+
+
+class ReparameterisedOutput(SelfAttention):
+    """The layer's own code takes `out_proj.weight`, which a parametrization computes at every call."""
+
+    def __init__(self, parametrization):
+        super().__init__()
+        parametrization(self.attention.out_proj)
 
 
 class CrossAttention(nn.Module):
@@ -204,6 +213,8 @@ MODELS = [
     *_in_each_form("mha_weights_dropped", lambda: SelfAttention(need_weights=True), one, 1),
     *_in_each_form("mha_weights_returned", ReturnedWeights, one, 0, declined=("weights",)),
     *_in_each_form("mha_head_weights_returned", lambda: ReturnedWeights(average=False), one, 0, declined=("weights",)),
+    *_in_each_form("mha_weight_norm", lambda: ReparameterisedOutput(weight_norm), one, 1, forms=TRACED, folded=1),
+    *_in_each_form("mha_spectral_norm", lambda: ReparameterisedOutput(spectral_norm), one, 1, forms=TRACED, folded=1),
     *_in_each_form("mha_add_bias_kv", lambda: SelfAttention(add_bias_kv=True), one, 1),
     *_in_each_form("mha_add_zero_attn", lambda: SelfAttention(add_zero_attn=True), one, 1),
     *_in_each_form("mha_cross", CrossAttention, two, 1),
