@@ -1,8 +1,98 @@
-// The operator's schema (docs/user-guide.md, "The operator").
+// The operators' schemas and their implementations for each dispatch key (docs/operator.md).
+//
+// flashconvert::attention is what checkpoints call. flashconvert::_attention is the same function without gradients:
+// the autograd implementation of the first calls the second, because the stable interface has no guard that leaves
+// autograd out of a call.
 #include <torch/csrc/stable/library.h>
+
+#include <string>
+
+#include "composite.h"
+#include "cpu.h"
+#include "kernel_record.h"
+#include "problem.h"
+#ifdef FLASHCONVERT_CUDA
+#include "cuda.h"
+#endif
+
+namespace flashconvert::runtime {
+namespace {
+
+using Bias = std::optional<Tensor>;
+
+// The implementations below have the schema's arguments, in its order. `implementation` takes the checked problem.
+template <Tensor (*implementation)(const Problem&)>
+Tensor checked(const Tensor& query, const Tensor& key, const Tensor& value, const Bias& bias, double scale, bool causal,
+               Sizes window, double softcap, bool zero_masked_rows, bool bottom_right) {
+  const Problem problem = make_problem(query, key, value, bias,
+                                       {scale, causal, std::move(window), softcap, zero_masked_rows, bottom_right});
+  return as_result(problem, implementation(problem));
+}
+
+Tensor autograd(const Tensor& query, const Tensor& key, const Tensor& value, const Bias& bias, double scale,
+                bool causal, Sizes window, double softcap, bool zero_masked_rows, bool bottom_right) {
+  const bool records =
+      aoti_torch_grad_mode_is_enabled() && (aten::requires_grad(query) || aten::requires_grad(key) ||
+                                            aten::requires_grad(value) || (bias && aten::requires_grad(*bias)));
+  if (!records) {
+    return aten::attention_without_gradients(query, key, value, bias, scale, causal, window, softcap, zero_masked_rows,
+                                             bottom_right);
+  }
+  const Problem problem = make_problem(query, key, value, bias,
+                                       {scale, causal, std::move(window), softcap, zero_masked_rows, bottom_right});
+  return as_result(problem, differentiable_attention(problem));
+}
+
+// As torch's scaled_dot_product_attention: query, key and value take autocast's dtype (float64 stays). The bias does
+// not: a finite mask may lie beyond float16's range.
+Tensor autocast(const Tensor& query, const Tensor& key, const Tensor& value, const Bias& bias, double scale,
+                bool causal, Sizes window, double softcap, bool zero_masked_rows, bool bottom_right) {
+  const auto cast = [](const Tensor& operand) { return aten::to(operand, aten::autocast_dtype(operand)); };
+  return autograd(cast(query), cast(key), cast(value), bias, scale, causal, std::move(window), softcap,
+                  zero_masked_rows, bottom_right);
+}
+
+std::vector<std::string> kernels_used(bool clear) { return recorded_kernels(clear); }
+
+}  // namespace
+}  // namespace flashconvert::runtime
+
+namespace runtime = flashconvert::runtime;
 
 STABLE_TORCH_LIBRARY(flashconvert, m) {
   m.def(
       "attention(Tensor query, Tensor key, Tensor value, Tensor? bias=None, *, float scale, bool causal=False, "
       "int[2] window=[-1, -1], float softcap=0., bool zero_masked_rows=False, bool bottom_right=False) -> Tensor");
+  m.def(
+      "_attention(Tensor query, Tensor key, Tensor value, Tensor? bias, float scale, bool causal, int[2] window, "
+      "float softcap, bool zero_masked_rows, bool bottom_right) -> Tensor");
+  m.def("kernels_used(bool clear=False) -> str[]");
 }
+
+STABLE_TORCH_LIBRARY_IMPL(flashconvert, CPU, m) {
+  m.impl("attention", TORCH_BOX(&runtime::checked<runtime::attention_on_cpu>));
+  m.impl("_attention", TORCH_BOX(&runtime::checked<runtime::attention_on_cpu>));
+}
+
+#ifdef FLASHCONVERT_CUDA
+STABLE_TORCH_LIBRARY_IMPL(flashconvert, CUDA, m) {
+  m.impl("attention", TORCH_BOX(&runtime::checked<runtime::attention_on_cuda>));
+  m.impl("_attention", TORCH_BOX(&runtime::checked<runtime::attention_on_cuda>));
+}
+#endif
+
+STABLE_TORCH_LIBRARY_IMPL(flashconvert, Meta, m) {
+  m.impl("attention", TORCH_BOX(&runtime::checked<runtime::empty_output>));
+  m.impl("_attention", TORCH_BOX(&runtime::checked<runtime::empty_output>));
+}
+
+// Every other device, through aten operators.
+STABLE_TORCH_LIBRARY_IMPL(flashconvert, CompositeExplicitAutograd, m) {
+  m.impl("attention", TORCH_BOX(&runtime::checked<runtime::differentiable_attention>));
+  m.impl("_attention", TORCH_BOX(&runtime::checked<runtime::differentiable_attention>));
+  m.impl("kernels_used", TORCH_BOX(&runtime::kernels_used));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(flashconvert, Autograd, m) { m.impl("attention", TORCH_BOX(&runtime::autograd)); }
+STABLE_TORCH_LIBRARY_IMPL(flashconvert, AutocastCPU, m) { m.impl("attention", TORCH_BOX(&runtime::autocast)); }
+STABLE_TORCH_LIBRARY_IMPL(flashconvert, AutocastCUDA, m) { m.impl("attention", TORCH_BOX(&runtime::autocast)); }

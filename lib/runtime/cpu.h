@@ -1,0 +1,12 @@
+// Attention on the CPU: torch's flash attention where it computes the same function, a composite in pieces that stay
+// in the cache elsewhere. docs/operator.md has the measurements behind the choice.
+#pragma once
+
+#include "problem.h"
+
+namespace flashconvert::runtime {
+
+// [batch, heads, query_length, value_dim], in any layout. No gradients.
+Tensor attention_on_cpu(const Problem& problem);
+
+}  // namespace flashconvert::runtime
