@@ -1,0 +1,133 @@
+// Where a folded layer keeps its weight and bias.
+#include "rewrite/weights/naming.h"
+
+#include <torch/csrc/jit/api/function_impl.h>
+
+#include <algorithm>
+#include <map>
+
+#include "rewrite/module_tree.h"
+#include "rewrite/weights/classify.h"
+
+namespace flashconvert::rewrite::weights {
+namespace {
+
+using torch::jit::Module;
+using torch::jit::Value;
+
+// Whether the layers of a type's methods take this weight and no other.
+bool is_one_layer(const Folding& folding) {
+  const std::set<Operand> operands(folding.use.operands.begin(), folding.use.operands.end());
+  for (torch::jit::Function* method : folding.type->methods()) {
+    auto* function = torch::jit::tryToGraphFunction(*method);
+    if (function != nullptr && has_other_layers(*function->graph(), operands)) return false;
+  }
+  return true;
+}
+
+bool is_free(const Folding& folding, const std::string& name, const Plan& plan, const Liveness& after) {
+  const Cell cell{folding.type.get(), name};
+  if (folding.type->findMethod(name) != nullptr || folding.type->findConstantSlot(name)) return false;
+  const auto slot = folding.type->findAttributeSlot(name);
+  if (!slot) return true;
+  const bool is_tensor = folding.type->getAttribute(*slot)->kind() == c10::TypeKind::TensorType;
+  return is_tensor && plan.cells.count(cell) != 0 && !after.reads(cell);
+}
+
+bool is_number(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// The attributes from the layer to its raw parameter, as one name: "q.parametrizations.weight.original" is "q_weight".
+std::string name_after_raw(const Folding& folding, const Module& root) {
+  const PlannedWeight& weight = folding.weights[0];
+  const auto raw = raw_weight(weight.path, weight.value);
+  if (!raw) return "weight";
+  std::string path;
+  for (const Instance& instance : module_instances(root)) {
+    if (instance.module._ivalue().get() == raw->cell.owner) path = join_path(instance.path, raw->cell.name);
+  }
+  const std::string prefix = weight.entry.path.empty() ? "" : weight.entry.path + ".";
+  if (path.compare(0, prefix.size(), prefix) != 0) return "weight";
+  std::string name;
+  std::string part;
+  for (const char c : path.substr(prefix.size()) + ".") {
+    if (c != '.') {
+      part += c;
+      continue;
+    }
+    const bool is_machinery = part == "parametrizations" || part.compare(0, 8, "original") == 0 || is_number(part);
+    if (!is_machinery) name += (name.empty() ? "" : "_") + part;
+    part.clear();
+  }
+  return name.empty() ? "weight" : name;
+}
+
+void choose_attribute(Folding& folding, const Module& root, const Plan& plan, const Liveness& after,
+                      std::set<Cell>& taken) {
+  std::vector<std::string> candidates;
+  if (is_one_layer(folding)) candidates.push_back("weight");
+  const std::string after_raw = name_after_raw(folding, root);
+  candidates.push_back(after_raw);
+  for (int i = 0;; ++i) {
+    candidates.push_back("folded_" + after_raw + (i == 0 ? "" : std::to_string(i)));
+    for (const std::string& name : candidates) {
+      if (!is_free(folding, name, plan, after) || !taken.insert({folding.type.get(), name}).second) continue;
+      folding.attribute = name;
+      return;
+    }
+  }
+}
+
+// The biases that lie in a submodule which only the weight's path needs otherwise.
+std::vector<Operand> wrapped_biases(const Folding& folding) {
+  std::vector<Operand> found;
+  std::set<std::vector<std::string>> places;
+  for (const Operand& weight : folding.use.operands) {
+    const auto bias = bias_of(weight);
+    const auto chain = bias ? attribute_chain(bias->value()) : std::nullopt;
+    if (!chain || chain->names.size() < 2 || chain->root != chain->root->owningGraph()->inputs()[0]) return {};
+    places.insert(chain->names);
+    found.push_back(*bias);
+  }
+  return places.size() == 1 ? found : std::vector<Operand>{};
+}
+
+void note_cells(Value* value, std::set<Cell>& cells) {
+  for (; value->node()->kind() == c10::prim::GetAttr; value = value->node()->input()) {
+    if (const auto cell = type_cell(value->node())) cells.insert(*cell);
+  }
+}
+
+}  // namespace
+
+void name_weights(const Module& root, Plan& plan) {
+  if (plan.foldings.empty()) return;
+  std::set<Cell> taken;
+  {
+    const Liveness after(root, plan.cut, plan.cells);
+    for (Folding& folding : plan.foldings) choose_attribute(folding, root, plan, after, taken);
+  }
+  std::set<Operand> cut = plan.cut;
+  std::set<Cell> cells = plan.cells;
+  std::vector<std::pair<Folding*, std::vector<Operand>>> moves;
+  for (Folding& folding : plan.foldings) {
+    if (folding.attribute != "weight" || folding.type->hasAttribute("bias")) continue;
+    const std::vector<Operand> biases = wrapped_biases(folding);
+    if (biases.empty()) continue;
+    cut.insert(biases.begin(), biases.end());
+    note_cells(biases[0].value(), cells);
+    moves.emplace_back(&folding, biases);
+  }
+  const Liveness after(root, cut, cells);
+  for (auto& [folding, biases] : moves) {
+    const std::string wrapped = attribute_chain(biases[0].value())->names[0];
+    // The submodule stays when something else needs it: so does its bias.
+    if (after.reads({folding->type.get(), wrapped})) continue;
+    folding->bias = biases;
+    plan.cut.insert(biases.begin(), biases.end());
+    note_cells(biases[0].value(), plan.cells);
+  }
+}
+
+}  // namespace flashconvert::rewrite::weights

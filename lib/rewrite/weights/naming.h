@@ -1,0 +1,15 @@
+// Where a folded layer keeps its weight and bias.
+#pragma once
+
+#include <torch/script.h>
+
+#include "rewrite/weights/plan.h"
+
+namespace flashconvert::rewrite::weights {
+
+// Fills in `attribute` and `bias` of the plan's foldings, and adds the moved biases to `cut` and `cells`. A layer that
+// has one weight keeps it as `weight`, and the bias of what it wraps as `bias`; one that has several names each after
+// its raw parameter. A name that live code uses for something else is not taken.
+void name_weights(const torch::jit::Module& root, Plan& plan);
+
+}  // namespace flashconvert::rewrite::weights

@@ -1,0 +1,50 @@
+// The plan of a fold: which weights of which layers, with their values, before anything is changed.
+#pragma once
+
+#include <torch/script.h>
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "report/report.h"
+#include "rewrite/weights/evaluate.h"
+#include "rewrite/weights/layers.h"
+#include "rewrite/weights/liveness.h"
+#include "rewrite/weights/weight_path.h"
+
+namespace flashconvert::rewrite::weights {
+
+// The weight of one layer instance.
+struct PlannedWeight {
+  torch::jit::Module layer;
+  WeightPath path;
+  at::Tensor value;
+  report::FoldEntry entry;
+};
+
+// One weight of one method of a type, in all its instances: code is edited once for them.
+struct Folding {
+  c10::ClassTypePtr type;
+  std::string method;
+  WeightUse use;
+  std::vector<Operand> taken;          // the operands that take the weight: of layers, or of calls that pass it in
+  std::vector<PlannedWeight> weights;  // one an instance
+  std::string attribute;               // where the layer keeps it: "weight", unless that is taken
+  std::vector<Operand> bias;           // a bias inside what the weight's path leaves behind, to be moved to the layer
+};
+
+struct Plan {
+  std::vector<Folding> foldings;
+  std::vector<report::FoldEntry> entries;  // every one, folded and declined, in the order of the module tree
+  std::vector<std::string> to_split;       // instances that need types of their own before anything can be planned
+  std::set<Operand> cut;                   // operands that no longer need what they took
+  std::set<Cell> cells;                    // what the paths read and write (owners are types)
+};
+
+// Finds, evaluates and judges every reparameterised weight below `root`. Reads only.
+Plan plan_folds(const torch::jit::Module& root, const std::function<bool(const std::string& path)>& selected);
+
+}  // namespace flashconvert::rewrite::weights

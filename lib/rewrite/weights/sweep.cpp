@@ -1,0 +1,141 @@
+// Removing what a fold left without use.
+#include "rewrite/weights/sweep.h"
+
+#include <torch/csrc/jit/api/function_impl.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+
+#include <algorithm>
+
+#include "rewrite/module_tree.h"
+
+namespace flashconvert::rewrite::weights {
+namespace {
+
+using torch::jit::Block;
+using torch::jit::Function;
+using torch::jit::GraphFunction;
+using torch::jit::Module;
+using torch::jit::Node;
+
+bool is_unused(const Node* node) {
+  const auto outputs = node->outputs();
+  return std::none_of(outputs.begin(), outputs.end(),
+                      [](const torch::jit::Value* output) { return output->hasUses(); });
+}
+
+bool remove_nodes(Block* block, const std::function<bool(Node*)>& is_dead) {
+  bool removed = false;
+  for (auto it = block->nodes().rbegin(); it != block->nodes().rend(); ++it) {
+    Node* node = *it;
+    if (is_dead(node) && is_unused(node)) {
+      it.destroyCurrent();
+      removed = true;
+      continue;
+    }
+    for (Block* inner : node->blocks()) removed |= remove_nodes(inner, is_dead);
+  }
+  return removed;
+}
+
+// `with torch.no_grad():` around nothing.
+bool remove_empty_scopes(Block* block) {
+  std::vector<Node*> enters;
+  for_each_node(block, [&](Node* node) {
+    const bool is_empty = node->kind() == c10::prim::Enter && node->next()->kind() == c10::prim::Exit &&
+                          node->next()->input(0) == node->input(0);
+    if (is_empty) enters.push_back(node);
+  });
+  for (Node* enter : enters) {
+    torch::jit::Value* scope = enter->input(0);
+    enter->next()->destroy();
+    if (is_unused(enter)) enter->destroy();
+    const auto users = scope->uses();
+    const bool only_made = std::all_of(users.begin(), users.end(), [](const torch::jit::Use& use) {
+      return use.user->kind() == c10::prim::CallMethod && use.user->s(c10::attr::name) == "__init__" &&
+             is_unused(use.user);
+    });
+    if (!only_made) continue;
+    for (const torch::jit::Use& use : users) use.user->destroy();
+  }
+  return !enters.empty();
+}
+
+std::vector<GraphFunction*> functions_of(const c10::ClassTypePtr& type) {
+  std::vector<Function*> all = type->methods();
+  all.insert(all.end(), type->getForwardPreHooks().begin(), type->getForwardPreHooks().end());
+  all.insert(all.end(), type->getForwardHooks().begin(), type->getForwardHooks().end());
+  std::vector<GraphFunction*> functions;
+  for (Function* function : all) {
+    if (auto* graph_function = torch::jit::tryToGraphFunction(*function)) functions.push_back(graph_function);
+  }
+  return functions;
+}
+
+// The attributes that code below the root names.
+std::set<Cell> mentioned_cells(const Module& root) {
+  std::set<Cell> cells;
+  for (const auto& type : module_types(root)) {
+    for (GraphFunction* function : functions_of(type)) {
+      for_each_node(function->graph()->block(), [&](Node* node) {
+        if (node->kind() != c10::prim::GetAttr && node->kind() != c10::prim::SetAttr) return;
+        if (const auto cell = type_cell(node)) cells.insert(*cell);
+      });
+    }
+  }
+  return cells;
+}
+
+bool is_inside(const std::string& path, const std::vector<std::string>& owners) {
+  return std::any_of(owners.begin(), owners.end(), [&](const std::string& owner) {
+    return path == owner || owner.empty() || path.compare(0, owner.size() + 1, owner + ".") == 0;
+  });
+}
+
+}  // namespace
+
+void sweep_code(const Module& root, const Liveness& before, const Liveness& after) {
+  const auto is_dead = [&](Node* node) { return before.is_live(node) && !after.is_live(node); };
+  for (const auto& type : module_types(root)) {
+    for (GraphFunction* function : functions_of(type)) {
+      if (before.is_live(function) && !after.is_live(function)) {
+        type->unsafeRemoveMethod(function->name());
+        continue;
+      }
+      Block* block = function->graph()->block();
+      bool touched = false;
+      while (remove_nodes(block, is_dead) || (touched && remove_empty_scopes(block))) {
+        touched = true;
+        torch::jit::EliminateDeadCode(function->graph());
+      }
+    }
+  }
+}
+
+void sweep_attributes(const Module& root, const std::set<Cell>& cells, const std::set<Cell>& kept,
+                      const std::vector<std::string>& owners) {
+  // Removing a submodule takes code with it that mentions others: from the outside in, until nothing changes.
+  for (bool removed = true; removed;) {
+    removed = false;
+    const std::set<Cell> mentioned = mentioned_cells(root);
+    for (const auto& type : module_types(root)) {
+      const std::vector<Instance> instances = instances_of(root, type);
+      const bool is_inner = std::all_of(instances.begin(), instances.end(),
+                                        [&](const Instance& instance) { return is_inside(instance.path, owners); });
+      if (!is_inner) continue;
+      for (const Cell& cell : cells) {
+        const bool is_needed = mentioned.count(cell) != 0 || kept.count(cell) != 0 || cell.name == "training";
+        if (cell.owner != type.get() || is_needed || !type->hasAttribute(cell.name)) continue;
+        remove_attribute(root, type, cell.name);
+        removed = true;
+      }
+      if (removed) break;
+    }
+  }
+}
+
+void remove_attribute(const Module& root, const c10::ClassTypePtr& type, const std::string& name) {
+  for (Instance& instance : instances_of(root, type)) instance.module._ivalue()->unsafeRemoveAttr(name);
+  type->unsafeRemoveAttribute(name);
+}
+
+}  // namespace flashconvert::rewrite::weights

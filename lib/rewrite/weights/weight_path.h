@@ -1,0 +1,36 @@
+// The path of one weight: the part of a method's code, calls inlined and branches taken as in eval mode, that computes
+// it from the attributes of one module instance.
+#pragma once
+
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/script.h>
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "rewrite/weights/graph_tools.h"
+#include "rewrite/weights/layers.h"
+
+namespace flashconvert::rewrite::weights {
+
+struct WeightPath {
+  std::shared_ptr<torch::jit::Graph> graph;  // self -> weight; null when refused
+  torch::jit::Module self;                   // the instance that it runs on
+  std::set<Cell> reads;                      // owners are objects
+  std::set<Cell> writes;
+  std::set<std::int64_t> writers;      // ids of the nodes that do (state_writers.h)
+  std::set<const void*> objects;       // every module object that it reads or writes something of
+  bool transforms = false;             // it does arithmetic: a reparameterised weight
+  std::optional<std::string> refusal;  // why the weight cannot be known before the model runs
+};
+
+// Follows the weight at `operand` of `graph`, a method of `self`. Reads only.
+WeightPath follow_weight(const torch::jit::Module& self, torch::jit::Graph& graph, const Operand& operand);
+
+// The cell of a GetAttr or SetAttr node by the object that it names, in the instance `self`.
+std::optional<Cell> object_cell(const torch::jit::Node* node, const torch::jit::Module& self);
+
+}  // namespace flashconvert::rewrite::weights
