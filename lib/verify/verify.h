@@ -22,24 +22,33 @@ struct Case {
   bool derived = false;  // a variation of ours (another batch, an odd length): skipped where the original rejects it
 };
 
+struct VerifyOptions {
+  std::string device = "auto";  // auto | cpu | cuda[:N]
+};
+
 struct InputOptions {
   std::optional<std::string> inputs_file;  // --inputs
   std::vector<std::string> specs;          // --input-spec, one an argument
 };
 
 // The cases to run: from --inputs, --input-spec, the bundled inputs or the traced shapes, in this order of preference,
-// plus derived ones. Values are seeded and fit their use. Throws Error(kUsage) for wrong specs and files, pointing at the
-// character, and when there is nothing to draw inputs from (it then says what to give).
-std::vector<Case> make_cases(const checkpoint::Checkpoint& original, const InputOptions& options);
-
-struct VerifyOptions {
-  std::string device = "auto";  // auto | cpu | cuda[:N]
-};
+// plus derived ones. Values are seeded and fit their use. Throws Error(kUsage) for wrong specs and files, pointing at
+// the character, and when there is nothing to draw inputs from (it then says what to give). The original is run to try
+// drawn values and derived shapes, so this may take a few calls' time.
+std::vector<Case> make_cases(const checkpoint::Checkpoint& original, const InputOptions& options,
+                             const VerifyOptions& verification = {});
 
 // Runs every case through both modules (each is moved to the device and back). A case that the original rejects raises
 // Error(kUsage) unless it is derived, in which case it is left out.
-report::Parity compare_modules(torch::jit::Module& original, torch::jit::Module& converted, const std::vector<Case>& cases,
-                               const VerifyOptions& options);
+report::Parity compare_modules(torch::jit::Module& original, torch::jit::Module& converted,
+                               const std::vector<Case>& cases, const VerifyOptions& options);
+
+// The comparison of values, for whoever has evaluated something already (one attention site, say): one entry an output
+// tensor (or other leaf) of `original`, named from `name` on. `reference` is the truth, `original` the original in its
+// own dtype. Missing, extra or reshaped outputs, and NaN or infinities in one of original and converted only, are
+// failures.
+std::vector<report::OutputComparison> compare_outputs(const c10::IValue& reference, const c10::IValue& original,
+                                                      const c10::IValue& converted, const std::string& name = "output");
 
 // Medians over `runs` timed calls of the first non-derived case, after warm-up, interleaved.
 report::Bench bench_modules(torch::jit::Module& original, torch::jit::Module& converted, const std::vector<Case>& cases,

@@ -1,0 +1,32 @@
+// Rebuilds containers around changed tensors.
+#include "verify/map_tensors.h"
+
+#include <ATen/core/jit_type.h>
+#include <torch/script.h>
+
+#include <vector>
+
+namespace flashconvert::verify {
+
+c10::IValue map_tensors(const c10::IValue& value, const std::function<at::Tensor(const at::Tensor&)>& change) {
+  if (value.isTensor()) return change(value.toTensor());
+  if (value.isTuple()) {
+    std::vector<c10::IValue> elements;
+    for (const c10::IValue& element : value.toTupleRef().elements()) elements.push_back(map_tensors(element, change));
+    return c10::ivalue::Tuple::createNamed(std::move(elements), value.type()->expect<c10::TupleType>());
+  }
+  if (value.isList()) {
+    c10::impl::GenericList list(value.type()->expectRef<c10::ListType>().getElementType());
+    for (const c10::IValue& element : value.toListRef()) list.push_back(map_tensors(element, change));
+    return list;
+  }
+  if (value.isGenericDict()) {
+    const auto& type = value.type()->expectRef<c10::DictType>();
+    c10::impl::GenericDict dict(type.getKeyType(), type.getValueType());
+    for (const auto& entry : value.toGenericDict()) dict.insert(entry.key(), map_tensors(entry.value(), change));
+    return dict;
+  }
+  return value;
+}
+
+}  // namespace flashconvert::verify

@@ -1,0 +1,219 @@
+// Parity: every case through the original, the reference and the converted model, one model after the other so that
+// only one of them is on the device at a time.
+#include <torch/torch.h>
+
+#include <optional>
+#include <utility>
+
+#include "common/error.h"
+#include "verify/compare.h"
+#include "verify/device.h"
+#include "verify/dtypes.h"
+#include "verify/leaves.h"
+#include "verify/messages.h"
+#include "verify/placed_module.h"
+#include "verify/verify.h"
+
+namespace flashconvert::verify {
+
+namespace {
+
+constexpr std::uint64_t kSeed = 0;
+constexpr std::uint64_t kOtherSeed = 1;
+
+// The result of one call, or why there is none.
+struct Outcome {
+  c10::IValue output;
+  std::optional<std::string> error;
+};
+
+Outcome try_run(PlacedModule& module, const Case& test, std::uint64_t seed = kSeed) {
+  try {
+    return {module.run(test.method, test.arguments, seed), std::nullopt};
+  } catch (const std::exception& error) {
+    return {{}, brief_message(error)};
+  }
+}
+
+std::vector<Outcome> run_all(const torch::jit::Module& module, const Placement& placement,
+                             const std::vector<Case>& cases) {
+  std::vector<Outcome> outcomes;
+  PlacedModule placed(module, placement);
+  for (const Case& test : cases) outcomes.push_back(try_run(placed, test));
+  return outcomes;
+}
+
+// The cases that the original accepts, with its outputs.
+struct Originals {
+  c10::Device device{c10::kCPU};
+  std::vector<Case> cases;
+  std::vector<Outcome> outcomes;
+};
+
+Originals run_originals(const torch::jit::Module& original, const std::vector<Case>& cases, c10::Device device) {
+  Originals result{device};
+  std::vector<Outcome> outcomes = run_all(original, {{device}}, cases);
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    if (!outcomes[i].error) {
+      result.cases.push_back(cases[i]);
+      result.outcomes.push_back(std::move(outcomes[i]));
+    } else if (!cases[i].derived) {
+      throw Error(
+          ErrorKind::kUsage,
+          "the checkpoint's `" + cases[i].method + "` rejects " + cases[i].description + ": " + *outcomes[i].error,
+          "Give inputs that the model accepts, with --inputs or --input-spec.");
+    }
+  }
+  return result;
+}
+
+// On `auto`, a model that does not run on CUDA (operators without a CUDA kernel, too little memory) is verified on the
+// CPU.
+Originals run_originals(const torch::jit::Module& original, const std::vector<Case>& cases, const std::string& option) {
+  const c10::Device device = choose_device(option);
+  try {
+    return run_originals(original, cases, device);
+  } catch (const std::exception&) {
+    if (option != "auto" || device.is_cpu()) throw;
+  }
+  return run_originals(original, cases, c10::Device(c10::kCPU));
+}
+
+// What the outputs are judged against, for every case.
+struct Reference {
+  std::string description;
+  std::vector<Outcome> outcomes;
+  std::vector<Outcome> yardstick;  // empty: the original itself
+};
+
+std::optional<c10::ScalarType> floating_type(const c10::IValue& leaf) {
+  if (!leaf.isTensor() || !leaf.toTensor().defined()) return std::nullopt;
+  const auto type = leaf.toTensor().scalar_type();
+  return at::isFloatingType(type) ? std::optional(type) : std::nullopt;
+}
+
+bool any_output_is(const std::vector<Outcome>& outcomes, std::initializer_list<c10::ScalarType> types) {
+  for (const Outcome& outcome : outcomes) {
+    for (const Leaf& leaf : flatten(outcome.output)) {
+      const auto type = floating_type(leaf.value);
+      if (type && std::find(types.begin(), types.end(), *type) != types.end()) return true;
+    }
+  }
+  return false;
+}
+
+// The original evaluated in `type`; sets `failure` and returns nothing when that is not possible.
+std::optional<std::vector<Outcome>> evaluate_in(const torch::jit::Module& original, const Originals& originals,
+                                                c10::ScalarType type, std::string& failure) {
+  try {
+    auto outcomes = run_all(original, {{originals.device, type}}, originals.cases);
+    for (const Outcome& outcome : outcomes) {
+      if (outcome.error) throw std::runtime_error(*outcome.error);
+    }
+    return outcomes;
+  } catch (const std::exception& error) {
+    failure += (failure.empty() ? "" : "; ") + dtype_name(type) + " failed: " + brief_message(error);
+    return std::nullopt;
+  }
+}
+
+// Where torch computes float32 products in TF32 by default, both models do, and the figures of the original show it.
+std::string tf32_note(c10::Device device) {
+  if (!device.is_cuda()) return "";
+  const auto& context = at::globalContext();
+  const bool convolutions = context.allowTF32CuDNN();
+  const bool products = context.allowTF32CuBLAS();
+  if (!convolutions && !products) return "";
+  return std::string("; torch's defaults allow TF32 in float32 ") + (convolutions && products
+                                                                         ? "convolutions and matrix products"
+                                                                     : convolutions ? "convolutions"
+                                                                                    : "matrix products");
+}
+
+// float64; else, for 16-bit models, float32; else the original itself, with the error that one rounding of its weights
+// and inputs makes as the estimate of its own.
+Reference find_reference(const torch::jit::Module& original, const Originals& originals) {
+  std::string failure;
+  const bool only_float64 = any_output_is(originals.outcomes, {c10::kDouble}) &&
+                            !any_output_is(originals.outcomes, {c10::kFloat, c10::kHalf, c10::kBFloat16});
+  if (only_float64) {
+    failure = "it computes in float64 itself";
+  } else {
+    std::vector<c10::ScalarType> wider{c10::kDouble};
+    if (any_output_is(originals.outcomes, {c10::kHalf, c10::kBFloat16})) wider.push_back(c10::kFloat);
+    for (const c10::ScalarType type : wider) {
+      if (auto outcomes = evaluate_in(original, originals, type, failure)) {
+        const std::string why = failure.empty() ? "" : " (" + failure + ")";
+        return {dtype_name(type) + why + tf32_note(originals.device), std::move(*outcomes), {}};
+      }
+    }
+  }
+  auto perturbed = run_all(original, {{originals.device}, /*perturbed=*/true}, originals.cases);
+  for (std::size_t i = 0; i < perturbed.size(); ++i) {
+    if (perturbed[i].error) perturbed[i] = originals.outcomes[i];
+  }
+  return {"original in its own dtype (" + failure + "); its error is estimated by one rounding of weights and inputs",
+          originals.outcomes, std::move(perturbed)};
+}
+
+std::vector<report::OutputComparison> compare_case(const Outcome& reference, const Outcome& yardstick,
+                                                   const Outcome& original, const Outcome& converted) {
+  if (converted.error) return {failed_output("output", "the converted model fails: " + *converted.error)};
+  return compare_evaluations({reference.output, yardstick.output, original.output, converted.output});
+}
+
+bool all_passed(const std::vector<report::OutputComparison>& outputs) {
+  return std::all_of(outputs.begin(), outputs.end(), [](const auto& output) { return output.passed; });
+}
+
+// A model that draws random numbers differs from itself. Where the original's own second run (another seed) is as far
+// away as the failure, that is what the note says.
+void explain_randomness(PlacedModule& original, const Case& test, const Outcome& first,
+                        std::vector<report::OutputComparison>& outputs) {
+  const Outcome second = try_run(original, test, kOtherSeed);
+  if (second.error) return;
+  const auto self = compare_evaluations({first.output, first.output, first.output, second.output});
+  for (report::OutputComparison& output : outputs) {
+    const auto same_name =
+        std::find_if(self.begin(), self.end(), [&](const auto& entry) { return entry.name == output.name; });
+    if (output.passed || same_name == self.end() || same_name->passed) continue;
+    if (same_name->error_converted <= output.allowed && same_name->error_converted > 0) continue;
+    output.note =
+        "the original itself gives another result at each run (an active dropout or other random numbers), so "
+        "parity cannot be judged; " +
+        output.note;
+  }
+}
+
+}  // namespace
+
+report::Parity compare_modules(torch::jit::Module& original, torch::jit::Module& converted,
+                               const std::vector<Case>& cases, const VerifyOptions& options) {
+  const Originals originals = run_originals(original, cases, options.device);
+  if (originals.cases.empty()) {
+    throw Error(ErrorKind::kUsage, "there are no inputs to verify with", "Give some with --inputs or --input-spec.");
+  }
+  const Reference reference = find_reference(original, originals);
+  const auto& yardstick = reference.yardstick.empty() ? originals.outcomes : reference.yardstick;
+  const std::vector<Outcome> results = run_all(converted, {{originals.device}}, originals.cases);
+
+  report::Parity parity;
+  parity.device = describe_device(originals.device);
+  parity.reference = reference.description;
+  parity.passed = true;
+  std::optional<PlacedModule> again;
+  for (std::size_t i = 0; i < originals.cases.size(); ++i) {
+    const Case& test = originals.cases[i];
+    report::ParityCase entry{test.description, test.method,
+                             compare_case(reference.outcomes[i], yardstick[i], originals.outcomes[i], results[i])};
+    if (!all_passed(entry.outputs)) {
+      parity.passed = false;
+      if (!again) again.emplace(original, Placement{{originals.device}});
+      explain_randomness(*again, test, originals.outcomes[i], entry.outputs);
+    }
+    parity.cases.push_back(std::move(entry));
+  }
+  return parity;
+}
+
+}  // namespace flashconvert::verify
