@@ -75,23 +75,21 @@ public:
     }
   }
 
-  // False when a signal stopped it.
-  bool run() {
-    std::size_t next = 0, running = 0;
-    while (next < items_.size() || running > 0) {
-      while (next < items_.size() && running < static_cast<std::size_t>(options_.jobs) && noted_signal() == 0) {
-        start(items_[next++]);
-        ++running;
-      }
+  // Returns the signal that stopped it, or 0.
+  int run() {
+    start_waiting();
+    while (running_ > 0) {
       show_share();
-      if (noted_signal() != 0 || !finish_one()) {
+      const int signal = wait_for_signal();
+      if (signal != SIGCHLD) {
         stop_all();
-        return false;
+        return signal;
       }
-      --running;
+      finish_ended();
+      start_waiting();
     }
     clear_progress();
-    return true;
+    return 0;
   }
 
   std::vector<report::Report> reports() const {
@@ -111,6 +109,10 @@ public:
 private:
   bool in_parallel() const { return options_.jobs > 1; }
 
+  void start_waiting() {
+    while (next_ < items_.size() && running_ < options_.jobs) start(items_[next_++]);
+  }
+
   // One at a time, a conversion writes to our standard error as it goes; side by side, each one's lines are kept
   // until it is done and then printed whole.
   void start(Item& item) {
@@ -120,6 +122,7 @@ private:
       return arguments_for_one(options_, item.input, item.output, descriptor);
     };
     item.process = std::make_unique<ChildProcess>(arguments, in_parallel(), options_.jobs);
+    ++running_;
   }
 
   void announce(const Item& item) const {
@@ -127,15 +130,14 @@ private:
     log_info("[" + std::to_string(number) + "/" + std::to_string(items_.size()) + "] " + item.input);
   }
 
-  // Waits for any process to end. False when a signal came instead.
-  bool finish_one() {
+  // One SIGCHLD may stand for several processes.
+  void finish_ended() {
     int status = 0;
-    const pid_t pid = ::waitpid(-1, &status, 0);
-    if (pid < 0) return false;
-    for (auto& item : items_) {
-      if (item.process && item.process->id() == pid) finish(item, status);
+    for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+      for (auto& item : items_) {
+        if (item.process && item.process->id() == pid) finish(item, status);
+      }
     }
-    return true;
   }
 
   void finish(Item& item, int status) {
@@ -152,6 +154,7 @@ private:
       log_error(*item.report.error);
     }
     item.process.reset();
+    --running_;
     ++done_;
   }
 
@@ -171,7 +174,9 @@ private:
 
   const Options& options_;
   std::vector<Item> items_;
+  std::size_t next_ = 0;
   std::size_t done_ = 0;
+  int running_ = 0;
 };
 
 void Batch::print_table() const {
@@ -189,9 +194,9 @@ int convert_batch(const Options& options) {
   if (!options.dry_run) prepare_folder(*options.output_dir);
   std::unique_ptr<ReportFile> file;
   if (options.report) file = std::make_unique<ReportFile>(*options.report);
-  note_signals();
+  queue_signals();
   Batch batch(options);
-  if (!batch.run()) return 128 + noted_signal();
+  if (const int signal = batch.run()) return 128 + signal;
   batch.print_table();
   if (file) file->write_batch(batch.reports());
   return batch.worst();

@@ -15,6 +15,7 @@
 
 #include "common/error.h"
 #include "common/log.h"
+#include "signals.h"
 
 namespace flashconvert::app {
 namespace {
@@ -74,6 +75,7 @@ ChildProcess::ChildProcess(const std::function<std::vector<std::string>(int desc
   if (pid_ > 0) return;
 
   // In the child, where only async-signal-safe calls are allowed. It must not outlive the batch.
+  reset_signals();
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(1);
   ::fcntl(report_, F_SETFD, 0);

@@ -12,7 +12,6 @@
 namespace flashconvert::app {
 namespace {
 
-volatile std::sig_atomic_t noted = 0;
 volatile std::sig_atomic_t on_terminal = 0;
 
 void say(std::string_view text) {
@@ -32,15 +31,12 @@ extern "C" void end_on_signal(int signal) {
   ::_exit(128 + signal);
 }
 
-extern "C" void note_signal(int signal) { noted = signal; }
-
 [[noreturn]] void end_on_terminate() {
   remove_temporary_files();
   say("error: internal error: an exception left the program unhandled\n");
   ::_exit(1);
 }
 
-// Without SA_RESTART: a batch that waits for its processes must notice.
 void handle(int signal, void (*handler)(int)) {
   struct sigaction action = {};
   action.sa_handler = handler;
@@ -48,6 +44,13 @@ void handle(int signal, void (*handler)(int)) {
   sigaddset(&action.sa_mask, SIGINT);
   sigaddset(&action.sa_mask, SIGTERM);
   ::sigaction(signal, &action, nullptr);
+}
+
+sigset_t queued() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGCHLD, SIGINT, SIGTERM}) sigaddset(&signals, signal);
+  return signals;
 }
 
 }  // namespace
@@ -60,11 +63,25 @@ void clean_up_on_signals() {
   handle(SIGPIPE, SIG_IGN);
 }
 
-void note_signals() {
-  handle(SIGINT, note_signal);
-  handle(SIGTERM, note_signal);
+void queue_signals() {
+  handle(SIGCHLD, SIG_DFL);  // whoever started us may have had it ignored, and then nothing could be waited for
+  const sigset_t signals = queued();
+  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
 }
 
-int noted_signal() { return noted; }
+int wait_for_signal() {
+  const sigset_t signals = queued();
+  int signal;
+  do signal = ::sigwaitinfo(&signals, nullptr);
+  while (signal < 0);
+  return signal;
+}
+
+void reset_signals() {
+  handle(SIGINT, SIG_DFL);
+  handle(SIGTERM, SIG_DFL);
+  const sigset_t signals = queued();
+  ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);
+}
 
 }  // namespace flashconvert::app

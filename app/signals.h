@@ -7,8 +7,11 @@ namespace flashconvert::app {
 // nothing catches ends it with 1. A closed pipe becomes an ordinary write error.
 void clean_up_on_signals();
 
-// For a batch, which has processes to end first: from now on the signals are only noted.
-void note_signals();
-int noted_signal();  // 0 when none came
+// For a batch: SIGINT, SIGTERM and SIGCHLD become things to wait for, instead of interrupting it anywhere.
+void queue_signals();
+int wait_for_signal();
+
+// For a new process before exec: the signals as they are by default. Async-signal-safe.
+void reset_signals();
 
 }  // namespace flashconvert::app

@@ -92,12 +92,24 @@ void print_report(const report::Report& report, const Options& options) {
   for (const auto& line : report::summary_lines(report, text)) log_info(line);
 }
 
+std::string parity_failure(const report::Report& report, const Options& options) {
+  std::string message = "parity failed";
+  if (!options.dry_run) message += ": " + options.output + " was not written";
+  const auto& sites = report.parity ? report.parity->sites : std::vector<report::SiteParity>{};
+  const bool some_sites_fail =
+      std::any_of(sites.begin(), sites.end(), [](const auto& site) { return !site.figures.passed; });
+  if (some_sites_fail && !options.revert_failing) {
+    message += "\n  --revert-failing leaves the sites that fail as they were and converts the rest.";
+  }
+  return message;
+}
+
 // How a conversion that came to its end is judged.
 void judge(report::Report& report, bool parity_failed, const Options& options) {
   const report::Counts counts = report::count(report);
   if (parity_failed) {
     report.exit_code = kExitParity;
-    report.error = "parity failed" + (options.dry_run ? "" : ": " + options.output + " was not written");
+    report.error = parity_failure(report, options);
   } else if (options.strict && counts.fused < counts.sites) {
     report.exit_code = kExitStrict;
     report.error = "--strict: " + std::to_string(counts.sites - counts.fused) + " of " + std::to_string(counts.sites) +

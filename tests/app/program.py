@@ -1,6 +1,7 @@
 """Runs the flashconvert program, and makes the small checkpoints that the tests of the command line give it.
 
-Environment: FLASHCONVERT is the program, FLASHCONVERT_OPS the operator library.
+Environment: FLASHCONVERT is the program, FLASHCONVERT_OPS the operator library. The operator libraries of
+tests/app/operators lie beside it.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ import torch
 
 PROGRAM = os.environ["FLASHCONVERT"]
 OPERATORS = os.environ["FLASHCONVERT_OPS"]
+DRIFT = str(pathlib.Path(OPERATORS).parent / "libflashconvert_test_drift.so")
+SABOTAGE = str(pathlib.Path(OPERATORS).parent / "libflashconvert_test_sabotage.so")
 TIMEOUT = 300
 
 
@@ -53,17 +56,29 @@ class AttentionWithWeights(Attention):
 
 
 class Encoder(torch.nn.Module):
-    """Two attention layers, `first` and `second`, and a layer whose weight is normalised at each call."""
+    """Attention layers `first` (heads of 8) and `second` (heads of 4), and a layer whose weight is normalised at each
+    call."""
 
     def __init__(self):
         super().__init__()
-        self.first = Attention()
-        self.second = Attention()
+        self.first = Attention(heads=2)
+        self.second = Attention(heads=4)
         self.head = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(16, 4))
 
     def forward(self, x):
         x = x + self.first(x)
         return self.head(x + self.second(x))
+
+
+class Drifting(torch.nn.Module):
+    """Attention beside a custom operator whose results differ from call to call."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = Attention()
+
+    def forward(self, x):
+        return self.attention(x) + torch.ops.flashconvert_test.drift(x)
 
 
 class Printing(torch.nn.Module):

@@ -9,7 +9,17 @@ import unittest
 
 import torch
 
-from program import OPERATORS, PROGRAM, ProgramTest, example, run, run_on_terminal
+from program import (
+    DRIFT,
+    OPERATORS,
+    PROGRAM,
+    SABOTAGE,
+    Drifting,
+    ProgramTest,
+    example,
+    run,
+    run_on_terminal,
+)
 
 OPTIONS = """--verify --revert-failing --inputs --input-spec --device --backend --only --skip --no-fold --no-pack --dry-run
 --bench --load-library --report --strict --force --jobs --output-dir --quiet --verbose --version --help""".split()
@@ -120,6 +130,19 @@ class ExitCodes(ProgramTest):
         self.assertIn("missing.pt: no such file", done.stderr)
         self.assert_only()
 
+    def test_5_parity_failed(self):
+        done = self.convert(self.encoder, self.output, "--verify", "--load-library", SABOTAGE, code=5)
+        self.assertIn("parity    FAILED", done.stderr)
+        self.assertRegex(done.stderr, r"(?m)^  site second .*FAILED$")
+        self.assertNotRegex(done.stderr, r"(?m)^  site first .*FAILED")
+        self.assertIn(f"error: parity failed: {self.output} was not written", done.stderr)
+        self.assert_only()
+
+    def test_5_leaves_an_existing_output_alone(self):
+        self.output.write_bytes(b"precious")
+        self.convert(self.encoder, self.output, "--verify", "--force", "--load-library", SABOTAGE, code=5)
+        self.assertEqual(self.output.read_bytes(), b"precious")
+
     def test_6_output_exists(self):
         self.output.write_bytes(b"precious")
         done = self.convert(self.encoder, self.output, code=6)
@@ -183,8 +206,24 @@ class Options(ProgramTest):
         subprocess.run(["python3", "-c", load], check=True, timeout=120, env=os.environ)
         self.assert_same_function(self.encoder, self.output)
 
+    def test_revert_failing(self):
+        options = ("--verify", "--revert-failing", "--load-library", SABOTAGE)
+        report = self.report(self.encoder, self.output, *options)
+        self.assertEqual([site["status"] for site in report["attention"]], ["fused", "reverted"])
+        self.assertIsNotNone(report["attention"][1]["reason"])
+        self.assertTrue(report["parity"]["passed"])
+        self.assert_same_function(self.encoder, self.output)
+
     def test_load_library(self):
-        self.convert(self.encoder, self.output, "--load-library", OPERATORS)
+        torch.ops.load_library(DRIFT)
+        model = self.folder / "drifting.pt"
+        torch.jit.trace(Drifting().eval(), example(), check_trace=False).save(str(model))
+        done = self.convert(model, self.output, code=4)
+        self.assertIn("flashconvert_test::drift", done.stderr)
+        self.assertIn("--load-library", done.stderr)
+        self.convert(model, self.output, "--load-library", DRIFT)
+        done = self.convert(model, self.output, "--load-library", DRIFT, "--verify", "--force", code=5)
+        self.assertIn("another result at each run", done.stderr)
 
     def test_dry_run_writes_nothing_and_needs_no_output(self):
         for arguments in ((self.encoder,), (self.encoder, self.output)):

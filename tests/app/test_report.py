@@ -8,7 +8,7 @@ import unittest
 
 import torch
 
-from program import OPERATORS, Attention, ProgramTest, save_traced
+from program import OPERATORS, SABOTAGE, Attention, ProgramTest, save_traced
 
 FIELDS = {
     "": "schema flashconvert torch input output attention folded renamed parity bench seconds warnings operators "
@@ -110,6 +110,19 @@ class Report(ProgramTest):
         report = self.report(self.weights, self.output, "--strict", code=3)
         self.assertEqual(report["exit_code"], 3)
         self.assertIsNotNone(report["output"])
+
+    def test_a_failed_parity_leaves_a_report(self):
+        report = self.report(self.encoder, self.output, "--verify", "--load-library", SABOTAGE, code=5)
+        self.assertIsNone(report["output"])
+        self.assertFalse(report["parity"]["passed"])
+        failed = [output for case in report["parity"]["cases"] for output in case["outputs"] if not output["passed"]]
+        self.assertTrue(failed)
+        for figures in failed:
+            self.assertGreater(figures["error_converted"], figures["allowed"])
+            self.assertGreater(figures["needed_tolerance"], 0)
+        self.assertEqual({site["path"]: site["passed"] for site in report["parity"]["sites"]},
+                         {"first": True, "second": False})
+        self.assertEqual(report["exit_code"], 5)
 
     def test_a_report_replaces_an_older_one_and_leaves_no_other_file(self):
         for name in ("report.json", "report.html"):
