@@ -1,0 +1,189 @@
+// The schedule of attention, after FlashAttention-2: a block takes one tile of queries of one head, keeps the output of
+// its rows in registers, and walks over the keys from the end, a tile of keys and values at a time.
+//
+// The engine (mma16, tf32x3) brings the tile shape, the two matrix products and the layout of their fragments.
+#pragma once
+
+#include "../parameters.h"
+#include "../tuning.h"
+#include "schedule.cuh"
+#include "score_modifiers.cuh"
+#include "tile_copy.cuh"
+
+namespace flashconvert::kernels {
+
+// What is the same for the whole block. It lives in shared memory: in registers, where the accumulators leave a few
+// dozen at most, it would be spilled.
+struct BlockState {
+  Work work;
+  KeyTiles tiles;
+  const void* keys;  // of the block's head
+  const void* values;
+  std::int64_t bias_offset;
+};
+
+// What lies where in a block's shared memory: the queries (their place takes the output in the end), then a tile of
+// keys and one of values for each stage, then the state.
+template <class Engine>
+struct SharedMemoryPlan {
+  static constexpr int kRowBytes = Engine::Layout::kRowBytes;
+  static constexpr int kKeyTileBytes = Engine::kKeys * kRowBytes;
+  static constexpr int kQuery = 0;
+  static constexpr int kKey = Engine::kRows * kRowBytes;
+  static constexpr int kValue = kKey + kKeyTileBytes;
+  static constexpr int kStageBytes = 2 * kKeyTileBytes;
+  static constexpr int kState = kKey + Engine::kTile.stages * kStageBytes;
+  static constexpr int kBytes = kState + kBlockStateBytes;
+  static_assert(kBytes == Engine::kSharedBytes, "the tuning table checked another plan");
+  static_assert(sizeof(BlockState) <= kBlockStateBytes, "the tuning table reserves too little");
+};
+
+template <class Element>
+__device__ __forceinline__ const Element* head_data(const TensorView& view, int batch, int head) {
+  return static_cast<const Element*>(view.data) + batch * view.batch_stride + head * view.head_stride;
+}
+
+template <class Engine>
+__device__ __forceinline__ BlockState make_block_state(const KernelParameters& p) {
+  using Element = typename Engine::Element;
+  const Work work = decode_block(p, Engine::kRows);
+  return {work, visible_key_tiles(p, work.first_row, Engine::kRows, Engine::kKeys),
+          head_data<Element>(p.key, work.batch, work.key_head), head_data<Element>(p.value, work.batch, work.key_head),
+          Engine::kGeneral ? bias_offset(p.bias, work.batch, work.head) : 0};
+}
+
+// Starts the copies of the block's tiles into shared memory.
+template <class Engine>
+struct Loader {
+  using Element = typename Engine::Element;
+  using Layout = typename Engine::Layout;
+  using Plan = SharedMemoryPlan<Engine>;
+  using QueryCopy = TileCopy<Element, Layout, Engine::kRows, Engine::kHeadDim, Engine::kThreads>;
+  using KeyCopy = TileCopy<Element, Layout, Engine::kKeys, Engine::kHeadDim, Engine::kThreads>;
+
+  const KernelParameters& p;
+  const BlockState& state;
+  char* shared;
+
+  __device__ __forceinline__ void query() const {
+    const Work& work = state.work;
+    load<QueryCopy>(head_data<Element>(p.query, work.batch, work.head), p.query.row_stride, work.first_row,
+                    p.query_length, p.head_dim, Plan::kQuery);
+  }
+  __device__ __forceinline__ void key(int tile, int stage) const {
+    load<KeyCopy>(static_cast<const Element*>(state.keys), p.key.row_stride, tile * Engine::kKeys, p.key_length,
+                  p.head_dim, Plan::kKey + stage * Plan::kStageBytes);
+  }
+  __device__ __forceinline__ void value(int tile, int stage) const {
+    load<KeyCopy>(static_cast<const Element*>(state.values), p.value.row_stride, tile * Engine::kKeys, p.key_length,
+                  p.value_dim, Plan::kValue + stage * Plan::kStageBytes);
+  }
+
+private:
+  template <class Copy>
+  __device__ __forceinline__ void load(const Element* head, std::int64_t row_stride, int first_row, int length,
+                                       int columns, int offset) const {
+    const typename Copy::Source source = {head + first_row * row_stride, row_stride, length - first_row, columns};
+    if (!Engine::kGeneral || p.vector_loads) {
+      Copy::load_async(ptx::shared_address(shared) + offset, source);
+    } else {
+      Copy::load_elements(shared + offset, source);
+    }
+  }
+};
+
+// Divides by the sums and writes the warp's rows through its own part of the query tile, so that global memory sees
+// whole 16-byte pieces.
+template <class Engine>
+__device__ __forceinline__ void store_output(const KernelParameters& p, const Work& work,
+                                             const typename Engine::Output& output,
+                                             const typename Engine::Softmax& softmax, char* shared) {
+  using Element = typename Engine::Element;
+  constexpr int kWarpRows = 16 * Engine::kRowTiles;
+  const int warp_row = warp_index() * kWarpRows;
+  float factor[Engine::kRowTiles][2];
+#pragma unroll
+  for (int m = 0; m < Engine::kRowTiles; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) factor[m][half] = softmax.finish(m, half, p.empty_row);
+  }
+  __syncwarp();  // the warp's last reads of its queries are done
+  Engine::stage_output(shared, warp_row, output, factor);
+  __syncwarp();
+  const int first_row = work.first_row + warp_row;
+  Element* to = static_cast<Element*>(const_cast<void*>(p.output.data)) + work.batch * p.output.batch_stride +
+                work.head * p.output.head_stride + first_row * p.output.row_stride;
+  store_warp_tile<Element, typename Engine::Layout, kWarpRows, Engine::kHeadDim>(
+      to, p.output.row_stride, p.query_length - first_row, p.value_dim, p.vector_stores, shared, warp_row);
+}
+
+template <class Engine>
+__global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
+    attention_kernel(const __grid_constant__ KernelParameters p) {
+  using Plan = SharedMemoryPlan<Engine>;
+  constexpr int kStages = Engine::kTile.stages;
+  static_assert(kStages == 1 || kStages == 2, "the loop below knows these two");
+  extern __shared__ __align__(128) char shared[];
+  const std::uint32_t shared_base = ptx::shared_address(shared);
+  BlockState& state = *reinterpret_cast<BlockState*>(shared + Plan::kState);
+  if (threadIdx.x == 0) state = make_block_state<Engine>(p);
+  __syncthreads();
+  const Loader<Engine> load = {p, state, shared};
+
+  typename Engine::Output output = {};
+  typename Engine::Softmax softmax;
+  softmax.reset();
+
+  // Keys and values of one tile arrive while the tile before it is worked on (two stages), or the values during QK and
+  // the next keys during the rest (one stage).
+  int stage = 0;
+  const auto visit_tile = [&](int tile) {
+    const bool more = tile > state.tiles.first;
+    ptx::wait_async_copies<0>();
+    __syncthreads();
+    if constexpr (kStages == 1) {
+      load.value(tile, 0);
+    } else if (more) {
+      load.key(tile - 1, stage ^ 1);
+      load.value(tile - 1, stage ^ 1);
+    }
+    ptx::commit_async_copies();
+
+    const std::uint32_t stage_base = shared_base + stage * Plan::kStageBytes;
+    typename Engine::Scores scores;
+    Engine::multiply_query_key(scores, shared_base + Plan::kQuery, stage_base + Plan::kKey);
+    if constexpr (kStages == 1) {
+      ptx::wait_async_copies<0>();
+      __syncthreads();
+      if (more) load.key(tile - 1, 0);
+      ptx::commit_async_copies();
+    }
+
+    const int lane = lane_index();
+    const ScorePosition at = {state.work.first_row + warp_index() * 16 * Engine::kRowTiles + lane / 4,
+                              tile * Engine::kKeys + lane % 4 * 2};
+    if constexpr (Engine::kGeneral) {
+      scale_and_cap<Engine::kAccurateCap>(scores, p);
+      add_bias<typename Engine::Element>(scores, p, state.bias_offset, at);
+    }
+    const bool is_plain = !Engine::kGeneral && tile >= state.tiles.plain_first && tile < state.tiles.plain_end;
+    if (!is_plain) hide_outside_window(scores, p, at);
+    float rescale[Engine::kRowTiles][2];
+    softmax.update(scores, rescale, p.exponent_scale);
+    Engine::multiply_weights_value(output, scores, rescale, stage_base + Plan::kValue);
+    if constexpr (kStages == 2) stage ^= 1;
+  };
+
+  int tile = state.tiles.end - 1;
+  if (tile >= state.tiles.first) {
+    load.query();
+    load.key(tile, 0);
+    if constexpr (kStages == 2) load.value(tile, 0);
+    ptx::commit_async_copies();
+  }
+#pragma unroll 1
+  for (; tile >= state.tiles.first; --tile) visit_tile(tile);
+  store_output<Engine>(p, state.work, output, softmax, shared);
+}
+
+}  // namespace flashconvert::kernels

@@ -1,0 +1,149 @@
+// What happens to a tile of scores between QK and the softmax: scale, softcap, bias, window. Scores are in mma's
+// accumulator layout: element i of column tile n is row g + 8 * (i / 2), column 8n + 2t + i % 2 of its 16 rows.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <math_constants.h>
+
+#include "../parameters.h"
+#include "../ptx/math.cuh"
+#include "online_softmax.cuh"
+#include "schedule.cuh"
+
+namespace flashconvert::kernels {
+
+// Where this lane's elements of a tile belong in the whole matrix of scores.
+struct ScorePosition {
+  int row;     // of element 0 in row tile 0; row tile m adds 16 m, elements 2 and 3 add 8
+  int column;  // of element 0 in column tile 0; column tile n adds 8 n, odd elements add 1
+};
+
+template <int kRowTiles, int kColumnTiles>
+__device__ __forceinline__ void hide_outside_window(float (&scores)[kRowTiles][kColumnTiles][4],
+                                                    const KernelParameters& p, const ScorePosition& at) {
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const VisibleKeys keys = visible_keys(p, at.row + 16 * m + 8 * half);
+#pragma unroll
+      for (int n = 0; n < kColumnTiles; ++n) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          float& score = scores[m][n][2 * half + i];
+          score = is_visible(keys, at.column + 8 * n + i) ? score : -CUDART_INF_F;
+        }
+      }
+    }
+  }
+}
+
+// tanh without a branch, since it is unrolled over a whole tile. For 16-bit results one exponential will do: its error,
+// 1e-7 of the cap, is far below the rounding of the operands.
+__device__ __forceinline__ float tanh_fast(float x) {
+  const float power = ptx::exp2_approximate(x * (2 * kLog2E));
+  return 1.F - __fdividef(2.F, power + 1.F);
+}
+
+// For fp32 results: a few units in the last place, by the odd Taylor polynomial below 1/4 (next term: 1e-8 of x) and by
+// an accurate exponential and quotient above.
+__device__ __forceinline__ float tanh_accurate(float x) {
+  const float x2 = x * x;
+  const float series = fmaf(x2, fmaf(x2, fmaf(x2, 62.F / 2835, -17.F / 315), 2.F / 15), -1.F / 3);
+  const float small = fmaf(x * x2, series, x);
+  const float magnitude = fminf(fabsf(x), 10.F);  // tanh(10) rounds to 1
+  const float divisor = expf(2.F * magnitude) + 1.F;
+  const float estimate = __fdividef(1.F, divisor);
+  const float quotient = fmaf(estimate, fmaf(-divisor, estimate, 1.F), estimate);
+  const float large = copysignf(fmaf(-2.F, quotient, 1.F), x);
+  return fabsf(x) >= 0.25F ? large : small;  // NaN takes the polynomial, and stays NaN
+}
+
+template <bool kAccurate, int kRowTiles, int kColumnTiles>
+__device__ __forceinline__ void scale_and_cap(float (&scores)[kRowTiles][kColumnTiles][4], const KernelParameters& p) {
+  const bool capped = p.softcap != 0.F;
+  const float factor = capped ? p.scale * p.inverse_softcap : p.scale;
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+    for (int n = 0; n < kColumnTiles; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) scores[m][n][i] *= factor;
+      if (!capped) continue;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float x = scores[m][n][i];
+        scores[m][n][i] = p.softcap * (kAccurate ? tanh_accurate(x) : tanh_fast(x));
+      }
+    }
+  }
+}
+
+// What one element of the bias makes of a score. Booleans are read as bytes.
+template <class Element>
+__device__ __forceinline__ float with_bias(float score, Element element) {
+  return score + static_cast<float>(element);
+}
+template <>
+__device__ __forceinline__ float with_bias<std::uint8_t>(float score, std::uint8_t visible) {
+  return visible != 0 ? score : -CUDART_INF_F;
+}
+
+// The offset of one head's bias, before row and column.
+__device__ __forceinline__ std::int64_t bias_offset(const BiasView& bias, int batch, int head) {
+  const int batch_inner = static_cast<int>(bias.batch_inner);
+  const int outer = batch / batch_inner;
+  const int inner = batch - outer * batch_inner;
+  return outer * bias.outer_batch_stride + inner * bias.inner_batch_stride + head * bias.head_stride;
+}
+
+// Adds the bias of one head, reading nothing beyond the last query or key.
+template <class Element, int kRowTiles, int kColumnTiles>
+__device__ __forceinline__ void add_bias_of(float (&scores)[kRowTiles][kColumnTiles][4], const KernelParameters& p,
+                                            std::int64_t head_offset, const ScorePosition& at) {
+  struct alignas(2 * sizeof(Element)) Pair {
+    Element low, high;
+  };
+  const Element* head = static_cast<const Element*>(p.bias.data) + head_offset;
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = min(at.row + 16 * m + 8 * half, p.query_length - 1);
+      const Element* from = head + row * p.bias.row_stride + at.column * p.bias.column_stride;
+#pragma unroll
+      for (int n = 0; n < kColumnTiles; ++n) {
+        const int column = at.column + 8 * n;
+        float& low = scores[m][n][2 * half];
+        float& high = scores[m][n][2 * half + 1];
+        if (p.bias_pairs && column + 1 < p.key_length) {
+          const Pair pair = *reinterpret_cast<const Pair*>(from + 8 * n);
+          low = with_bias(low, pair.low);
+          high = with_bias(high, pair.high);
+        } else {
+          const Element* first = from + 8 * n * p.bias.column_stride;
+          if (column < p.key_length) low = with_bias(low, first[0]);
+          if (column + 1 < p.key_length) high = with_bias(high, first[p.bias.column_stride]);
+        }
+      }
+    }
+  }
+}
+
+template <class T, int kRowTiles, int kColumnTiles>
+__device__ __forceinline__ void add_bias(float (&scores)[kRowTiles][kColumnTiles][4], const KernelParameters& p,
+                                         std::int64_t head_offset, const ScorePosition& at) {
+  switch (p.bias.kind) {
+    case BiasKind::kNone:
+      return;
+    case BiasKind::kSameAsQuery:
+      return add_bias_of<T>(scores, p, head_offset, at);
+    case BiasKind::kFloat32:
+      return add_bias_of<float>(scores, p, head_offset, at);
+    case BiasKind::kBoolean:
+      return add_bias_of<std::uint8_t>(scores, p, head_offset, at);
+  }
+}
+
+}  // namespace flashconvert::kernels

@@ -1,0 +1,106 @@
+// Copies a tile of rows between global and shared memory, 16 bytes a thread, zeros beyond the last row and column.
+#pragma once
+
+#include <cstdint>
+
+#include "../ptx/async_copy.cuh"
+#include "thread.cuh"
+
+namespace flashconvert::kernels {
+
+// How the threads of a block divide a tile: eight (or four) neighbouring lanes take one row, so that a warp's requests
+// are whole 128-byte (or 64-byte) lines.
+template <class T, class Layout, int kRows, int kColumns, int kThreads>
+struct TileCopy {
+  static constexpr int kChunk = 16 / static_cast<int>(sizeof(T));  // elements in 16 bytes
+  static constexpr int kRowChunks = kColumns / kChunk;
+  static constexpr int kLanes = kRowChunks % 8 == 0 ? 8 : 4;
+  static constexpr int kPassRows = kThreads / kLanes;
+  static_assert(kRowChunks % kLanes == 0 && kRows % kPassRows == 0, "every thread copies the same number of chunks");
+
+  struct Source {
+    const T* first;  // element 0 of the tile's first row
+    std::int64_t row_stride;
+    int rows;     // rows that exist, may exceed kRows or be 0
+    int columns;  // columns that exist, at most kColumns
+  };
+
+  // Starts the copies; the caller commits them. Every row of the source starts at a multiple of 16 bytes. One pointer
+  // moves down the rows: an offset for each of them would stay in registers through the whole kernel.
+  static __device__ __forceinline__ void load_async(std::uint32_t shared, const Source& source) {
+    const int thread = thread_index();
+    const int first_row = thread / kLanes;
+    const int first_column = thread % kLanes * kChunk;
+    const T* from = source.first + first_row * source.row_stride + first_column;
+    const std::uint32_t to = shared + Layout::offset(first_row, first_column);
+#pragma unroll
+    for (int pass = 0; pass < kRows; pass += kPassRows) {
+      const int columns = first_row + pass < source.rows ? source.columns - first_column : 0;
+#pragma unroll
+      for (int step = 0; step < kRowChunks / kLanes; ++step) {
+        const int column = step * kLanes * kChunk;
+        const int elements = min(max(columns - column, 0), kChunk);
+        ptx::copy_async_16(to + Layout::step_offset(pass, column), from + column, elements * sizeof(T));
+      }
+      from += kPassRows * source.row_stride;
+    }
+  }
+
+  // Copies element by element, for rows that start anywhere.
+  static __device__ __forceinline__ void load_elements(char* shared, const Source& source) {
+    for_each_chunk([&](int row, int column) {
+      alignas(16) T chunk[kChunk];
+#pragma unroll
+      for (int i = 0; i < kChunk; ++i) {
+        const bool exists = row < source.rows && column + i < source.columns;
+        chunk[i] = exists ? source.first[row * source.row_stride + column + i] : T(0.F);
+      }
+      *reinterpret_cast<uint4*>(shared + Layout::offset(row, column)) = *reinterpret_cast<const uint4*>(chunk);
+    });
+  }
+
+private:
+  template <class Visit>
+  static __device__ __forceinline__ void for_each_chunk(const Visit& visit) {
+    const int thread = thread_index();
+    const int lane = thread % kLanes;
+    const int first_row = thread / kLanes;
+#pragma unroll
+    for (int pass = 0; pass < kRows / kPassRows; ++pass) {
+#pragma unroll
+      for (int step = 0; step < kRowChunks / kLanes; ++step) {
+        visit(first_row + pass * kPassRows, (lane + step * kLanes) * kChunk);
+      }
+    }
+  }
+};
+
+// Writes `rows` x `columns` of a warp's own finished tile from shared to global memory. `shared` is the tile's start,
+// `first_row` the warp's first row in it.
+template <class T, class Layout, int kRows, int kColumns>
+__device__ __forceinline__ void store_warp_tile(T* output, std::int64_t row_stride, int rows, int columns,
+                                                bool vector_stores, const char* shared, int first_row) {
+  constexpr int kChunk = 16 / static_cast<int>(sizeof(T));
+  constexpr int kRowChunks = kColumns / kChunk;
+  const int lane = lane_index();
+#pragma unroll 4
+  for (int index = lane; index < kRows * kRowChunks; index += 32) {
+    const int row = index / kRowChunks;
+    const int column = index % kRowChunks * kChunk;
+    if (row >= rows || column >= columns) continue;
+    const uint4 chunk = *reinterpret_cast<const uint4*>(shared + Layout::offset(first_row + row, column));
+    T* to = output + row * row_stride + column;
+    if (vector_stores && column + kChunk <= columns) {
+      *reinterpret_cast<uint4*>(to) = chunk;
+    } else {
+      alignas(16) T elements[kChunk];
+      *reinterpret_cast<uint4*>(elements) = chunk;
+#pragma unroll
+      for (int i = 0; i < kChunk; ++i) {
+        if (column + i < columns) to[i] = elements[i];
+      }
+    }
+  }
+}
+
+}  // namespace flashconvert::kernels

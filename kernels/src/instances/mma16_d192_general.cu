@@ -1,0 +1,7 @@
+// 16-bit attention, heads of up to 192, general variant.
+#include "../mma16/launch.cuh"
+
+namespace flashconvert::kernels {
+template cudaError_t launch_mma16<DType::kFloat16, 192, Variant::kGeneral>(const AttentionProblem&, cudaStream_t);
+template cudaError_t launch_mma16<DType::kBFloat16, 192, Variant::kGeneral>(const AttentionProblem&, cudaStream_t);
+}  // namespace flashconvert::kernels

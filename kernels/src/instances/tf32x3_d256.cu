@@ -1,0 +1,6 @@
+// fp32 attention, heads of up to 256.
+#include "../tf32x3/launch.cuh"
+
+namespace flashconvert::kernels {
+template cudaError_t launch_tf32x3<256>(const AttentionProblem&, cudaStream_t);
+}  // namespace flashconvert::kernels

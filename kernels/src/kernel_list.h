@@ -1,0 +1,22 @@
+// The kernels that exist, as host functions: what the dispatch table (dispatch.cpp) points to and the files in
+// instances/ define. No CUDA language here.
+#pragma once
+
+#include <driver_types.h>
+
+#include "flashconvert/kernels/attention.h"
+
+namespace flashconvert::kernels {
+
+// kPlain: scaled scores under a window, rows aligned to 16 bytes (is_plain in parameters.h). kGeneral: everything.
+enum class Variant { kPlain, kGeneral };
+
+// float16 or bfloat16, on tensor cores with fp32 accumulation.
+template <DType kDType, int kHeadDim, Variant kVariant>
+cudaError_t launch_mma16(const AttentionProblem& problem, cudaStream_t stream);
+
+// float32, as three TF32 products on tensor cores.
+template <int kHeadDim>
+cudaError_t launch_tf32x3(const AttentionProblem& problem, cudaStream_t stream);
+
+}  // namespace flashconvert::kernels

@@ -1,0 +1,147 @@
+// The arithmetic of attention on 16-bit operands with mma.sync (sm_80 and up). Each warp owns whole rows, so that the
+// softmax needs no other warp, and the weights go from the first product's accumulators to the second product's
+// operands without leaving the registers. The schedule around it is device/attention_kernel.cuh.
+#pragma once
+
+#include "../device/online_softmax.cuh"
+#include "../device/shared_layout.cuh"
+#include "../device/thread.cuh"
+#include "../kernel_list.h"
+#include "../ptx/ldmatrix.cuh"
+#include "../ptx/mma.cuh"
+#include "../tuning.h"
+
+namespace flashconvert::kernels {
+
+// The address that a lane gives to ldmatrix for the 16 x 16 piece at (row, column): `row_address` covers the lane's
+// row, `chunk` is its half of the piece, already swizzled. Only whole multiples of 16 are added to row and column,
+// which leaves the lane's permutation as it is, so most of this folds into immediate offsets.
+template <class Layout>
+struct PieceAddress {
+  std::uint32_t row_address;
+  std::uint32_t chunk;
+
+  __device__ __forceinline__ PieceAddress(std::uint32_t tile, int lane_row, int lane_half)
+      : row_address(tile + lane_row * Layout::kRowBytes),
+        chunk(static_cast<std::uint32_t>(lane_half) * 16 ^ Layout::swizzle(lane_row)) {}
+
+  __device__ __forceinline__ std::uint32_t at(int row, int column) const {
+    const std::uint32_t bytes = static_cast<std::uint32_t>(column) * 2;
+    return row_address + row * Layout::kRowBytes + (chunk ^ (bytes & Layout::kSpanMask)) + (bytes & ~Layout::kSpanMask);
+  }
+};
+
+template <class T, int kDim, Variant kVariant>
+struct Mma16 {
+  using Element = T;
+  using Layout = SwizzledLayout<kDim>;
+  static constexpr TileShape kTile = mma16_tile(kDim);
+  static constexpr int kHeadDim = kDim;
+  static constexpr int kThreads = kTile.threads();
+  static constexpr int kRows = kTile.rows();
+  static constexpr int kRowTiles = kTile.row_tiles;
+  static constexpr int kKeys = kTile.keys;
+  static constexpr int kSharedBytes = mma16_shared_bytes(kDim);
+  static constexpr bool kGeneral = kVariant == Variant::kGeneral;
+  static constexpr bool kAccurateCap = false;
+
+  // mma accumulators: [16-row tile][8-column tile][element]
+  using Scores = float[kRowTiles][kKeys / 8][4];
+  using Output = float[kRowTiles][kDim / 8][4];
+  using Softmax = OnlineSoftmax<kRowTiles, kGeneral ? ScoreUnits::kNatural : ScoreUnits::kRaw>;
+
+  // scores = Q K^T for the warp's rows and one key tile.
+  static __device__ __forceinline__ void multiply_query_key(Scores& scores, std::uint32_t query_tile,
+                                                            std::uint32_t key_tile) {
+    const int lane = lane_index();
+    const int warp = warp_index();
+    const PieceAddress<Layout> query(query_tile, warp * 16 * kRowTiles + lane % 16, lane / 16);
+    const PieceAddress<Layout> key(key_tile, lane % 8 + lane / 16 * 8, lane / 8 % 2);
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) scores[m][n][i] = 0.F;
+      }
+    }
+#pragma unroll
+    for (int d = 0; d < kHeadDim; d += 16) {
+      std::uint32_t rows[kRowTiles][4];
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) ptx::load_matrices(rows[m], query.at(16 * m, d));
+#pragma unroll
+      for (int n = 0; n < kKeys; n += 16) {
+        std::uint32_t columns[4];
+        ptx::load_matrices(columns, key.at(n, d));
+#pragma unroll
+        for (int m = 0; m < kRowTiles; ++m) {
+          ptx::multiply_accumulate<Element>(scores[m][n / 8], rows[m], columns[0], columns[1]);
+          ptx::multiply_accumulate<Element>(scores[m][n / 8 + 1], rows[m], columns[2], columns[3]);
+        }
+      }
+    }
+  }
+
+  // output = output * rescale + weights V for the warp's rows and one value tile. The accumulators of two neighbouring
+  // 8-column tiles of weights are, packed, the operand of a product over 16 keys.
+  static __device__ __forceinline__ void multiply_weights_value(Output& output, const Scores& weights,
+                                                                const float (&rescale)[kRowTiles][2],
+                                                                std::uint32_t value_tile) {
+    const int lane = lane_index();
+    const PieceAddress<Layout> value(value_tile, lane % 16, lane / 16);
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < kHeadDim / 8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) output[m][n][i] *= rescale[m][i / 2];
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < kKeys; k += 16) {
+      std::uint32_t rows[kRowTiles][4];
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) {
+        const float(&left)[4] = weights[m][k / 8];
+        const float(&right)[4] = weights[m][k / 8 + 1];
+        rows[m][0] = ptx::pack<Element>(left[0], left[1]);
+        rows[m][1] = ptx::pack<Element>(left[2], left[3]);
+        rows[m][2] = ptx::pack<Element>(right[0], right[1]);
+        rows[m][3] = ptx::pack<Element>(right[2], right[3]);
+      }
+#pragma unroll
+      for (int d = 0; d < kHeadDim; d += 16) {
+        std::uint32_t columns[4];
+        ptx::load_matrices_transposed(columns, value.at(k, d));
+#pragma unroll
+        for (int m = 0; m < kRowTiles; ++m) {
+          ptx::multiply_accumulate<Element>(output[m][d / 8], rows[m], columns[0], columns[1]);
+          ptx::multiply_accumulate<Element>(output[m][d / 8 + 1], rows[m], columns[2], columns[3]);
+        }
+      }
+    }
+  }
+
+  // Rounds the finished rows into the warp's own part of a tile in shared memory.
+  static __device__ __forceinline__ void stage_output(char* shared, int warp_row, const Output& output,
+                                                      const float (&factor)[kRowTiles][2]) {
+    const int lane = lane_index();
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = warp_row + 16 * m + 8 * half + lane / 4;
+#pragma unroll
+        for (int n = 0; n < kDim / 8; ++n) {
+          const float low = output[m][n][2 * half] * factor[m][half];
+          const float high = output[m][n][2 * half + 1] * factor[m][half];
+          *reinterpret_cast<std::uint32_t*>(shared + Layout::offset(row, 8 * n + lane % 4 * 2)) =
+              ptx::pack<T>(low, high);
+        }
+      }
+    }
+  }
+};
+
+}  // namespace flashconvert::kernels

@@ -1,0 +1,57 @@
+// What a kernel is launched with: the public AttentionProblem, checked and reduced to what the device needs.
+#pragma once
+
+#include <cstdint>
+
+#include "flashconvert/kernels/attention.h"
+
+namespace flashconvert::kernels {
+
+struct KernelParameters {
+  TensorView query;
+  TensorView key;
+  TensorView value;
+  TensorView output;  // `data` is written
+  BiasView bias;
+
+  int query_length = 0;
+  int key_length = 0;
+  int head_dim = 0;
+  int value_dim = 0;
+  int heads = 0;
+  int heads_per_key_head = 1;
+
+  // Key j is visible to query i when i + first_visible <= j <= i + last_visible. "Unlimited" is twice
+  // kLongestSequence.
+  int first_visible = 0;
+  int last_visible = 0;
+
+  float scale = 1.F;
+  float exponent_scale = 1.F;  // scale * log2 e: raw scores to powers of two
+  float softcap = 0.F;         // 0: none
+  float inverse_softcap = 0.F;
+  float empty_row = 0.F;  // what a row without any visible key is multiplied with: NaN or 0
+
+  // Blocks are numbered head by head; within a section of heads the query tiles with the most keys come first.
+  int query_tiles = 0;
+  int total_heads = 0;  // batch * heads
+  int heads_per_section = 1;
+
+  bool vector_loads = false;   // query, key and value rows start at multiples of 16 bytes
+  bool vector_stores = false;  // so do the rows of the output
+  bool bias_pairs = false;     // two neighbouring elements of the bias can be read at once
+};
+
+// The longest sequence a kernel takes: sums of two positions stay within an int.
+inline constexpr std::int64_t kLongestSequence = std::int64_t{1} << 29;
+
+// Whether the sizes are ones that any kernel takes (dimensions 1 to 256, whole groups of heads, lengths, block count).
+bool is_valid(const AttentionProblem& problem);
+
+// Whether the scores need nothing but scaling and a window, and every row can be copied 16 bytes at a time.
+bool is_plain(const AttentionProblem& problem);
+
+// The parameters for a kernel whose blocks take `tile_rows` queries each.
+KernelParameters make_parameters(const AttentionProblem& problem, int tile_rows);
+
+}  // namespace flashconvert::kernels

@@ -1,0 +1,16 @@
+// The definition of launch_tf32x3 (kernel_list.h), for the files in instances/.
+#pragma once
+
+#include "../device/attention_kernel.cuh"
+#include "../kernel_list.h"
+#include "../launch.cuh"
+#include "engine.cuh"
+
+namespace flashconvert::kernels {
+
+template <int kHeadDim>
+cudaError_t launch_tf32x3(const AttentionProblem& problem, cudaStream_t stream) {
+  return launch_attention<Tf32x3<kHeadDim>>(problem, stream);
+}
+
+}  // namespace flashconvert::kernels

@@ -1,0 +1,40 @@
+// fp32 numbers as sums of two TF32 numbers, so that three TF32 products keep fp32's accuracy:
+//   x y = x_high y_high + x_high y_low + x_low y_high (+ x_low y_low, 2^-22 of the whole, left out).
+#pragma once
+
+#include <math_constants.h>
+
+#include <cstdint>
+
+namespace flashconvert::kernels {
+
+// The nearest number with TF32's 10 stored bits of mantissa, ties away from zero: two integer instructions, where the
+// conversion instruction has a quarter of their rate. (Within 2^-12 of the largest float it becomes infinite.)
+__device__ __forceinline__ std::uint32_t round_to_tf32(float x) { return (__float_as_uint(x) + 0x1000U) & 0xffffe000U; }
+
+struct SplitOperand {
+  std::uint32_t high;
+  std::uint32_t low;  // rounding made its sign random, so cutting it to TF32 in the unit leaves no bias
+};
+
+__device__ __forceinline__ SplitOperand split(float x) {
+  const std::uint32_t high = round_to_tf32(x);
+  return {high, __float_as_uint(x - __uint_as_float(high))};
+}
+
+// The same for values, which may be infinite or NaN: `high` carries that to the output, and the two correction terms
+// take zeros, since a weight's low part times infinity would be NaN.
+struct SplitValue {
+  std::uint32_t high;
+  std::uint32_t finite_high;
+  std::uint32_t low;
+};
+
+__device__ __forceinline__ SplitValue split_value(float x) {
+  const bool finite = fabsf(x) < CUDART_INF_F;
+  const std::uint32_t rounded = round_to_tf32(x);
+  const std::uint32_t low = __float_as_uint(x - __uint_as_float(rounded));
+  return {finite ? rounded : __float_as_uint(x), finite ? rounded : 0U, finite ? low : 0U};
+}
+
+}  // namespace flashconvert::kernels

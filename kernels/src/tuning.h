@@ -1,0 +1,95 @@
+// Every tile and register choice, in one table per kernel, with its reason. docs/kernels.md has the measurements.
+#pragma once
+
+namespace flashconvert::kernels {
+
+// The least that the cards from sm_80 on give a block (sm_86, sm_89 and sm_120: 99 KB; sm_80: 163; sm_90: 227), so that
+// one table serves them all.
+inline constexpr int kSharedBytesPerBlock = 99 * 1024;
+
+// What a block keeps beside its tiles: see BlockState.
+inline constexpr int kBlockStateBytes = 64;
+
+inline constexpr int kRegistersPerSm = 65536;
+
+// Bucket sizes: a head dimension is padded with zeros to the next of these.
+inline constexpr int kHeadDims[] = {32, 64, 96, 128, 192, 256};
+
+struct TileShape {
+  int warps;
+  int row_tiles;      // 16-row tiles of a warp: with 2, a fragment of K or V is read once for 32 queries
+  int keys;           // of one key tile
+  int stages;         // key and value tiles in shared memory; with 1, K and V are refilled in turn
+  int blocks_per_sm;  // caps the registers at 65536 / (threads * blocks), rounded down to a multiple of 8
+
+  constexpr int rows() const { return warps * row_tiles * 16; }
+  constexpr int threads() const { return warps * 32; }
+  constexpr int registers() const {
+    const int most = kRegistersPerSm / (threads() * blocks_per_sm) / 8 * 8;
+    return most < 255 ? most : 255;
+  }
+};
+
+// 16-bit operands. A lane holds row_tiles * head_dim / 2 registers of output, row_tiles * keys / 2 of scores and some
+// 50 others.
+constexpr TileShape mma16_tile(int head_dim) {
+  switch (head_dim) {
+    case 32:
+      return {4, 2, 64, 2, 3};
+    case 64:
+      return {4, 2, 64, 2, 2};
+    case 96:
+      return {4, 2, 64, 1, 2};  // 96 + 64 registers leave room for two blocks
+    case 128:
+      return {4, 2, 64, 1, 2};  // 128 + 64 registers: two blocks just fit
+    case 192:
+      return {8, 1, 64, 1, 1};  // 32 rows a warp would need 192 registers of output alone
+    default:
+      return {4, 1, 64, 1, 2};  // 256: 64 rows, since the query tile has to share 99 KB with K and V
+  }
+}
+
+// fp32 operands as three TF32 products. Besides output and scores a lane holds a partial sum of 16 * row_tiles and the
+// two halves of a tile of weights (row_tiles * keys).
+constexpr TileShape tf32x3_tile(int head_dim) {
+  switch (head_dim) {
+    case 32:
+      return {4, 2, 32, 2, 2};
+    case 64:
+      return {4, 2, 32, 2, 2};
+    case 96:
+      return {4, 2, 32, 1, 2};
+    case 128:
+      return {4, 2, 16, 1, 2};  // 128 registers of output leave no room for the weights of 32 keys
+    case 192:
+      return {4, 1, 32, 1, 2};
+    default:
+      return {4, 1, 16, 1, 2};
+  }
+}
+
+constexpr int mma16_shared_bytes(int head_dim) {
+  const TileShape tile = mma16_tile(head_dim);
+  return (tile.rows() + 2 * tile.stages * tile.keys) * head_dim * 2 + kBlockStateBytes;
+}
+
+constexpr int tf32x3_shared_bytes(int head_dim) {
+  const TileShape tile = tf32x3_tile(head_dim);
+  return (tile.rows() + 2 * tile.stages * tile.keys) * (head_dim + 4) * 4 + kBlockStateBytes;
+}
+
+constexpr bool every_tile_fits() {
+  for (const int head_dim : kHeadDims) {
+    if (mma16_shared_bytes(head_dim) > kSharedBytesPerBlock) return false;
+    if (tf32x3_shared_bytes(head_dim) > kSharedBytesPerBlock) return false;
+    const TileShape half = mma16_tile(head_dim);
+    if (half.row_tiles * (head_dim + half.keys) / 2 + 40 > half.registers()) return false;
+    const TileShape single = tf32x3_tile(head_dim);
+    const int weights = single.row_tiles * single.keys;
+    if (single.row_tiles * (head_dim / 2 + 16) + weights + 40 > single.registers()) return false;
+  }
+  return true;
+}
+static_assert(every_tile_fits(), "a tile needs more shared memory than every card has, or more registers than a lane");
+
+}  // namespace flashconvert::kernels

@@ -1,0 +1,85 @@
+// The dispatch table, which needs no device: names, buckets, what is refused.
+#include <string>
+
+#include "flashconvert/kernels/attention.h"
+#include "support/catch.h"
+
+namespace flashconvert::kernels {
+namespace {
+
+AttentionProblem problem_of(DType dtype, std::int64_t head_dim) {
+  alignas(16) static unsigned char storage[16];
+  AttentionProblem problem;
+  problem.dtype = dtype;
+  problem.batch = problem.heads = problem.key_heads = 2;
+  problem.query_length = problem.key_length = 64;
+  problem.head_dim = problem.value_dim = head_dim;
+  const TensorView view = {storage, 128 * head_dim, 64 * head_dim, head_dim};
+  problem.query = problem.key = problem.value = view;
+  problem.output = storage;
+  problem.output_batch_stride = 128 * head_dim;
+  problem.output_head_stride = head_dim;
+  problem.output_row_stride = 2 * head_dim;
+  return problem;
+}
+
+std::string selected(const AttentionProblem& problem, int compute_capability) {
+  const char* name = select_kernel(problem, compute_capability);
+  return name == nullptr ? "none" : name;
+}
+
+}  // namespace
+
+TEST_CASE("sm_80 kernels by dtype and head dimension", "[selection]") {
+  CHECK(selected(problem_of(DType::kFloat16, 64), 80) == "sm80-mma-f16-d64");
+  CHECK(selected(problem_of(DType::kFloat16, 64), 89) == "sm80-mma-f16-d64");
+  CHECK(selected(problem_of(DType::kBFloat16, 72), 80) == "sm80-mma-bf16-d96");
+  CHECK(selected(problem_of(DType::kFloat16, 256), 80) == "sm80-mma-f16-d256");
+  CHECK(selected(problem_of(DType::kFloat32, 100), 80) == "sm80-tf32x3-f32-d128");
+  CHECK(selected(problem_of(DType::kFloat16, 64), 75) == "none");
+}
+
+TEST_CASE("the larger of head and value dimension decides", "[selection]") {
+  AttentionProblem problem = problem_of(DType::kFloat16, 64);
+  problem.value_dim = 128;
+  CHECK(selected(problem, 80) == "sm80-mma-f16-d128");
+  problem.value_dim = 257;
+  CHECK(selected(problem, 80) == "none");
+}
+
+TEST_CASE("what the plain kernels cannot do goes to the general ones", "[selection]") {
+  const std::string general = "sm80-mma-f16-d64-general";
+  AttentionProblem problem = problem_of(DType::kFloat16, 64);
+  problem.window_left = 3;
+  CHECK(selected(problem, 80) == "sm80-mma-f16-d64");
+
+  AttentionProblem biased = problem;
+  biased.bias.kind = BiasKind::kBoolean;
+  CHECK(selected(biased, 80) == general);
+  AttentionProblem capped = problem;
+  capped.softcap = 30;
+  CHECK(selected(capped, 80) == general);
+  AttentionProblem negative = problem;
+  negative.scale = -1;
+  CHECK(selected(negative, 80) == general);
+  AttentionProblem unaligned = problem;
+  unaligned.key.row_stride = 65;
+  CHECK(selected(unaligned, 80) == general);
+  unaligned.key_length = 1;  // then the stride is never used
+  CHECK(selected(unaligned, 80) == "sm80-mma-f16-d64");
+}
+
+TEST_CASE("impossible problems are refused", "[selection]") {
+  AttentionProblem heads = problem_of(DType::kFloat16, 64);
+  heads.key_heads = 3;
+  CHECK(selected(heads, 80) == "none");
+  AttentionProblem length = problem_of(DType::kFloat16, 64);
+  length.key_length = std::int64_t{1} << 40;
+  CHECK(selected(length, 80) == "none");
+  AttentionProblem blocks = problem_of(DType::kFloat16, 64);
+  blocks.batch = std::int64_t{1} << 40;
+  CHECK(selected(blocks, 80) == "none");
+  CHECK(selected(problem_of(DType::kFloat16, 0), 80) == "none");
+}
+
+}  // namespace flashconvert::kernels
