@@ -1,23 +1,12 @@
-// One call of the operator, checked and brought into the one form that every implementation works on. All messages
-// about bad arguments come from here.
+// One call of the operator, checked and brought into the one form that every implementation works on.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 
-#include "aten.h"
+#include "arguments.h"
 
 namespace flashconvert::runtime {
-
-// The operator's arguments after the tensors, as its schema has them.
-struct Options {
-  double scale = 1.;
-  bool causal = false;
-  Sizes window = {-1, -1};
-  double softcap = 0.;
-  bool zero_masked_rows = false;
-  bool bottom_right = false;
-};
 
 // Key j is visible to query i when i + diagonal - left <= j <= i + diagonal + right; -1 is unlimited.
 struct Band {
@@ -29,7 +18,7 @@ struct Band {
   bool is_lower_triangle() const { return left < 0 && right >= 0 && diagonal + right == 0; }
 };
 
-struct Problem {
+struct Problem : Shape {
   Tensor query;  // [batch, heads, query_length, head_dim]
   Tensor key;    // [batch, key_heads, key_length, head_dim]
   Tensor value;  // [batch, key_heads, key_length, value_dim]
@@ -37,16 +26,6 @@ struct Problem {
   // float32 beside 16-bit operands.
   std::optional<Tensor> bias;
 
-  Sizes batch_sizes;   // their product is batch
-  Sizes result_sizes;  // what the caller expects: the rank of the operands
-
-  std::int64_t batch = 0;
-  std::int64_t heads = 0;
-  std::int64_t key_heads = 0;  // divides heads
-  std::int64_t query_length = 0;
-  std::int64_t key_length = 0;
-  std::int64_t head_dim = 0;
-  std::int64_t value_dim = 0;
   ScalarType dtype = ScalarType::Undefined;
 
   double scale = 1.;
@@ -58,7 +37,7 @@ struct Problem {
   bool has_no_result() const { return batch == 0 || heads == 0 || query_length == 0 || value_dim == 0; }
 };
 
-// Throws std::runtime_error with a message that names the argument, what was expected and what was given.
+// Checks the arguments (see check_arguments).
 Problem make_problem(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& bias,
                      const Options& options);
 

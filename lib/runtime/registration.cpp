@@ -29,18 +29,21 @@ Tensor checked(const Tensor& query, const Tensor& key, const Tensor& value, cons
   return as_result(problem, implementation(problem));
 }
 
+bool records_history(const Tensor& query, const Tensor& key, const Tensor& value, const Bias& bias) {
+  return aoti_torch_grad_mode_is_enabled() && (aten::requires_grad(query) || aten::requires_grad(key) ||
+                                               aten::requires_grad(value) || (bias && aten::requires_grad(*bias)));
+}
+
 Tensor autograd(const Tensor& query, const Tensor& key, const Tensor& value, const Bias& bias, double scale,
                 bool causal, Sizes window, double softcap, bool zero_masked_rows, bool bottom_right) {
-  const bool records =
-      aoti_torch_grad_mode_is_enabled() && (aten::requires_grad(query) || aten::requires_grad(key) ||
-                                            aten::requires_grad(value) || (bias && aten::requires_grad(*bias)));
-  if (!records) {
-    return aten::attention_without_gradients(query, key, value, bias, scale, causal, window, softcap, zero_masked_rows,
-                                             bottom_right);
+  if (records_history(query, key, value, bias)) {
+    return checked<differentiable_attention>(query, key, value, bias, scale, causal, std::move(window), softcap,
+                                             zero_masked_rows, bottom_right);
   }
-  const Problem problem = make_problem(query, key, value, bias,
-                                       {scale, causal, std::move(window), softcap, zero_masked_rows, bottom_right});
-  return as_result(problem, differentiable_attention(problem));
+  // Checked here as well, because the dispatcher hands a message from the inner call to the log, not to the caller.
+  check_arguments(query, key, value, bias, {scale, causal, window, softcap, zero_masked_rows, bottom_right});
+  return aten::attention_without_gradients(query, key, value, bias, scale, causal, window, softcap, zero_masked_rows,
+                                           bottom_right);
 }
 
 // As torch's scaled_dot_product_attention: query, key and value take autocast's dtype (float64 stays). The bias does
