@@ -65,12 +65,8 @@ const Case& given_case(const std::vector<Case>& cases) {
   return *given;
 }
 
-}  // namespace
-
-report::Bench bench_modules(torch::jit::Module& original, torch::jit::Module& converted, const std::vector<Case>& cases,
-                            const VerifyOptions& options) {
-  const Case& test = given_case(cases);
-  const c10::Device device = choose_device(options.device);
+report::Bench bench_on(c10::Device device, const torch::jit::Module& original, const torch::jit::Module& converted,
+                       const Case& test) {
   Subject before(original, test, device);
   Subject after(converted, test, device);
   const double warm = before.warm_up();
@@ -91,6 +87,20 @@ report::Bench bench_modules(torch::jit::Module& original, torch::jit::Module& co
   result.original_ms = median(std::move(original_ms));
   result.converted_ms = median(std::move(converted_ms));
   return result;
+}
+
+}  // namespace
+
+report::Bench bench_modules(torch::jit::Module& original, torch::jit::Module& converted, const std::vector<Case>& cases,
+                            const VerifyOptions& options) {
+  const Case& test = given_case(cases);
+  const c10::Device device = choose_device(options.device);
+  try {
+    return bench_on(device, original, converted, test);
+  } catch (const std::exception&) {  // as for parity: `auto` falls back on the CPU
+    if (options.device != "auto" || device.is_cpu()) throw;
+  }
+  return bench_on(c10::kCPU, original, converted, test);
 }
 
 }  // namespace flashconvert::verify

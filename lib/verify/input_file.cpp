@@ -86,20 +86,27 @@ std::string pickle_problem(const std::string& message) {
   return "it cannot be read: " + message;
 }
 
+std::unique_ptr<caffe2::serialize::PyTorchStreamReader> open_archive(const std::string& path) {
+  try {
+    return std::make_unique<caffe2::serialize::PyTorchStreamReader>(
+        std::make_shared<caffe2::serialize::FileAdapter>(path));
+  } catch (const std::exception&) {
+    fail(path, "the archive is truncated or damaged");
+  }
+}
+
 c10::IValue read_value(const std::string& path) {
   check_is_zip(path);
+  const auto archive = open_archive(path);
+  if (!archive->hasRecord("data.pkl")) fail(path, "this is a zip archive that torch.save did not write");
   try {
-    caffe2::serialize::PyTorchStreamReader reader(std::make_shared<caffe2::serialize::FileAdapter>(path));
-    if (reader.hasRecord("constants.pkl")) return read_container(path);
-    if (!reader.hasRecord("data.pkl")) fail(path, "this is a zip archive that torch.save did not write");
+    if (archive->hasRecord("constants.pkl")) return read_container(path);
     return torch::jit::readArchiveAndTensors("data", "", "data/", std::nullopt, std::nullopt, c10::Device(c10::kCPU),
-                                             reader);
+                                             *archive);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    const std::string message = brief_message(error);
-    const bool truncated = message.find("central directory") != std::string::npos;
-    fail(path, truncated ? "the archive is truncated or damaged" : pickle_problem(message));
+    fail(path, pickle_problem(brief_message(error)));
   }
 }
 
