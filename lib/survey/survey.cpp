@@ -1,1 +1,265 @@
-// Being written.
+// The survey of a module's methods (survey.h): canonicalise, walk, build, probe.
+#include "survey/survey.h"
+
+#include <torch/csrc/jit/ir/alias_analysis.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+
+#include <unordered_set>
+
+#include "survey/canonicalise.h"
+#include "survey/graph_facts.h"
+#include "survey/probe.h"
+#include "survey/rules/fused_operators.h"
+#include "survey/rules/rules.h"
+#include "survey/site_builder.h"
+
+namespace flashconvert::survey {
+
+using torch::jit::Block;
+using torch::jit::Graph;
+using torch::jit::Node;
+using torch::jit::Value;
+namespace aten = c10::aten;
+
+namespace {
+
+void collect_candidates(Block* block, std::vector<Node*>& candidates) {
+  for (Node* node : block->nodes()) {
+    const std::string name = kind_name(node);
+    if (name == "aten::softmax" || name == "aten::_softmax" || name == "aten::_safe_softmax" ||
+        is_fused_operator(node)) {
+      candidates.push_back(node);
+    }
+    for (Block* inner : node->blocks()) collect_candidates(inner, candidates);
+  }
+}
+
+// The softmax must run over the keys, which are the last dimension of the scores.
+void check_softmax_dimension(const Node* softmax, const GraphFacts& facts) {
+  const auto dim = facts.integer(softmax->input(1));
+  if (!dim) throw Declined("the softmax's dimension is not a constant");
+  const auto rank = facts.rank(softmax->input(0));
+  if (*dim == -1 || (rank && *dim == *rank - 1)) return;
+  if (*dim >= 2 && !rank) return;  // the last of an unknown rank, or not: the probe decides
+  throw Declined("the softmax runs over dimension " + std::to_string(*dim) + ", not over the keys");
+}
+
+// The scores themselves must not be seen by anything else: they would still have to be computed.
+void check_outside_uses(const SiteWalk& site) {
+  std::unordered_set<const Node*> inside(site.path.begin(), site.path.end());
+  inside.insert(site.softmax);
+  bool reached_softmax = false;
+  for (const Node* node : site.path) {
+    reached_softmax = reached_softmax || node == site.softmax;
+    if (node == site.value_product) continue;
+    for (const Value* output : node->outputs()) {
+      for (const auto& use : output->uses()) {
+        const std::string name = kind_name(use.user);
+        if (inside.count(use.user) || name == "aten::size" || name == "aten::dim" || name == "prim::dtype") continue;
+        if (name == "prim::ListConstruct" || name == "prim::device") continue;  // the operands of an einsum
+        throw Declined("the attention scores are used elsewhere");
+      }
+    }
+  }
+}
+
+// Nothing between the first product and the second may write to what the replacement reads there.
+void check_writers(const SiteWalk& site, const BuiltSite& built, Graph& graph) {
+  bool has_writers = false;
+  for (const Node* node : site.value_product->owningBlock()->nodes()) {
+    const auto* schema = node->maybeSchema();
+    has_writers = has_writers || (schema && schema->is_mutable());
+  }
+  if (!has_writers) return;
+  torch::jit::AliasDb aliases(graph.shared_from_this());
+  torch::jit::ValueSet read{built.query.root, built.key.root, built.value.root};
+  for (const ScoreTerm& term : site.terms) read.insert(term.tensor);
+  for (Node* node = site.score_product; node != site.value_product; node = node->next()) {
+    if (aliases.writesToAlias(node, read)) throw Declined("an operand is modified in place by " + kind_name(node));
+  }
+}
+
+// Softmax over features: the product contracts the sequence, so that the scores are [D, D].
+void check_is_not_channel_attention(const BuiltSite& built, const GraphFacts& facts) {
+  const auto known = [&](const Operand& operand, std::int64_t dim) {
+    if (operand.swap_last) dim = dim == -1 ? -2 : -1;
+    if (!operand.order.empty())
+      dim = operand.order[operand.order.size() + dim] - static_cast<std::int64_t>(operand.order.size());
+    return facts.size_from_end(operand.root, dim).has_value();
+  };
+  if (known(built.query, -2) && known(built.key, -2) && !known(built.query, -1) && !known(built.key, -1)) {
+    throw Declined("channel attention: the softmax runs over features");
+  }
+}
+
+std::vector<std::int64_t> possible_ranks(const BuiltSite& built, const GraphFacts& facts) {
+  for (const Operand* operand : {&built.query, &built.key, &built.value}) {
+    if (!operand->order.empty()) return {static_cast<std::int64_t>(operand->order.size())};
+    if (const auto rank = facts.rank(operand->root)) return {*rank};
+  }
+  return {4, 3, 5, 2};
+}
+
+std::optional<std::int64_t> operand_size(const Operand& operand, std::int64_t dim, const GraphFacts& facts) {
+  if (!operand.order.empty()) {
+    const auto rank = static_cast<std::int64_t>(operand.order.size());
+    if (rank + dim < 0) return std::nullopt;
+    return facts.size_from_end(operand.root, operand.order[rank + dim] - rank);
+  }
+  if (operand.swap_last && dim >= -2) dim = dim == -1 ? -2 : -1;
+  return facts.size_from_end(operand.root, dim);
+}
+
+ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const GraphFacts& facts, Backend backend) {
+  ProbeSite site;
+  site.original = walk.output;
+  site.replacement = built.replacement;
+  const auto add_operand = [&](const Operand& operand, ProbeInput::Use use) {
+    for (const ProbeInput& input : site.inputs) {
+      if (input.value == operand.root) return;  // one tensor in two roles
+    }
+    site.inputs.push_back({operand.root, use, operand.order, operand.swap_last});
+  };
+  add_operand(built.query, ProbeInput::Use::kQuery);
+  add_operand(built.key, ProbeInput::Use::kKey);
+  add_operand(built.value, ProbeInput::Use::kValue);
+  const Operand query = simplify_operand(walk.query, facts);
+  const Operand key = simplify_operand(walk.key, facts);
+  if (query.root != built.query.root) site.scaled.push_back({query.root, built.query.root, walk.query_scale});
+  if (key.root != built.key.root && built.repeats == 1)
+    site.scaled.push_back({key.root, built.key.root, walk.key_scale});
+
+  site.key_length = operand_size(built.key, -2, facts);
+  site.query_length = operand_size(built.query, -2, facts);
+  site.head_dim = operand_size(built.query, -1, facts);
+  site.value_dim = operand_size(built.value, -1, facts);
+  site.heads = operand_size(built.query, -3, facts);
+  if (!site.head_dim) site.head_dim = operand_size(built.key, -1, facts);
+  if (!site.heads && built.repeats == 1) site.heads = operand_size(built.key, -3, facts);
+  site.repeats = built.repeats;
+  for (const ScoreTerm& term : walk.terms) {
+    if (const auto shape = facts.shape(term.tensor); shape && shape->size() >= 2) {
+      if (shape->back() != 1) site.key_length = shape->back();
+      if ((*shape)[shape->size() - 2] != 1) site.query_length = (*shape)[shape->size() - 2];
+      if (shape->size() >= 3 && (*shape)[shape->size() - 3] != 1 && !site.heads)
+        site.heads = (*shape)[shape->size() - 3];
+      continue;
+    }
+    site.inputs.push_back(
+        {term.tensor,
+         term.kind == ScoreTerm::Kind::kAdditive ? ProbeInput::Use::kAdditive : ProbeInput::Use::kMask,
+         {},
+         false});
+  }
+  for (Value* size : built.leading_sizes) site.split_sizes.push_back(facts.integer(size));
+  for (const auto* levels : {&walk.levels, &walk.output_levels}) {
+    for (Node* level : *levels) site.sizes.push_back({level->input(1), true});
+  }
+  for (const Operand& operand : {key, simplify_operand(walk.value, facts)}) {
+    Node* reshape = operand.root->node();
+    if (built.repeats == 1 || reshape->kind() != aten::reshape) continue;
+    site.sizes.push_back({reshape->input(1), false});
+    site.sizes.push_back({reshape->input(0)->node()->input(1), false});
+  }
+  site.ranks = possible_ranks(built, facts);
+  site.masked_rows = backend == Backend::kFlash;
+  return site;
+}
+
+std::string describe_bias(const SiteWalk& walk) {
+  bool additive = false;
+  bool mask = false;
+  for (const ScoreTerm& term : walk.terms) (term.kind == ScoreTerm::Kind::kAdditive ? additive : mask) = true;
+  if (additive && mask) return "additive and mask";
+  return additive ? "additive" : mask ? "boolean mask" : "none";
+}
+
+// A site spelled as product, softmax, product. Nothing when the softmax belongs to no attention.
+std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& graph, const GraphFacts& facts,
+                                   Backend backend) {
+  Site site;
+  site.entry.form = "softmax-matmul";
+  SiteWalk walk;
+  walk.softmax = softmax;
+  const bool from_product = leads_to_product(softmax->input(0), facts);
+  try {
+    if (!from_product) {
+      if (!walk_weights(walk, facts)) return std::nullopt;
+      throw Declined("no product of queries and keys feeds the softmax");
+    }
+    check_softmax_dimension(softmax, facts);
+    if (!walk_weights(walk, facts)) throw Declined("the attention weights meet no product with values");
+    walk.path.push_back(softmax);
+    walk_scores(walk, facts);
+    if (walk.score_product->owningBlock() != walk.value_product->owningBlock()) {
+      throw Declined("the two products stand in different branches");
+    }
+    check_outside_uses(walk);
+    const BuiltSite built = build_site(walk, *graph, facts, backend);
+    check_is_not_channel_attention(built, facts);
+    check_writers(walk, built, *graph);
+    site.entry.heads = operand_size(built.query, -3, facts);
+    if (!built.leading_sizes.empty() && !site.entry.heads) site.entry.heads = facts.integer(built.leading_sizes.back());
+    site.entry.head_dim = operand_size(built.query, -1, facts);
+    if (!site.entry.head_dim) site.entry.head_dim = operand_size(built.key, -1, facts);
+    site.entry.scale = walk.scale * walk.query_scale * walk.key_scale;
+    site.entry.bias = describe_bias(walk);
+    if (const auto disagreement = probe(describe_for_probe(walk, built, facts, backend), facts))
+      throw Declined(*disagreement);
+    site.entry.status = report::SiteStatus::kFused;
+    site.proposals.push_back({walk.output, built.replacement, {built.attention}});
+  } catch (const Declined& declined) {
+    if (!from_product && !walk.value_product) return std::nullopt;  // a softmax of something else
+    site.entry.reason = declined.what();
+  }
+  return site;
+}
+
+void survey_method(const torch::jit::Module& module, const std::string& path, const std::string& method,
+                   Backend backend, bool selected, Survey& survey) {
+  const std::shared_ptr<Graph> graph = canonical_copy(module, method);
+  if (!graph) return;
+  const GraphFacts facts(module);
+  MethodSurvey found{path, module, method, graph, {}};
+  std::vector<Node*> candidates;
+  collect_candidates(graph->block(), candidates);
+  for (Node* candidate : candidates) {
+    auto site = is_fused_operator(candidate) ? survey_fused_operator(candidate, graph, facts, backend)
+                                             : survey_softmax(candidate, graph, facts, backend);
+    if (!site) continue;
+    site->entry.path = path;
+    site->entry.method = method;
+    if (site->entry.status == report::SiteStatus::kFused && !selected) {
+      site->entry.status = report::SiteStatus::kDeclined;
+      site->entry.reason = "not selected";
+      site->proposals.clear();
+    }
+    found.sites.push_back(std::move(*site));
+  }
+  if (!found.sites.empty()) survey.methods.push_back(std::move(found));
+}
+
+void survey_module(const torch::jit::Module& module, const std::string& path, Backend backend,
+                   const std::function<bool(const std::string&)>& selected,
+                   std::unordered_set<const c10::ivalue::Object*>& seen, Survey& survey) {
+  if (!seen.insert(module._ivalue().get()).second) return;  // a shared submodule, met under another name
+  for (const auto& method : module.get_methods()) {
+    survey_method(module, path, method.name(), backend, selected(path), survey);
+  }
+  for (const auto& child : module.named_children()) {
+    survey_module(child.value, path.empty() ? child.name : path + "." + child.name, backend, selected, seen, survey);
+  }
+}
+
+}  // namespace
+
+Survey survey_attention(const torch::jit::Module& root, Backend backend,
+                        const std::function<bool(const std::string& path)>& selected) {
+  Survey survey;
+  std::unordered_set<const c10::ivalue::Object*> seen;
+  torch::NoGradGuard no_grad;
+  survey_module(root, "", backend, selected, seen, survey);
+  return survey;
+}
+
+}  // namespace flashconvert::survey

@@ -30,15 +30,15 @@ struct Proposal {
 };
 
 struct Site {
-  report::AttentionEntry entry;       // status kFused here means "can be fused"; the probe has agreed
-  std::vector<Proposal> proposals;    // empty when declined; one an output of a site with several
+  report::AttentionEntry entry;     // status kFused here means "can be fused"; the probe has agreed
+  std::vector<Proposal> proposals;  // empty when declined; one an output of a site with several
 };
 
 // One method of one module instance and what was found in it. Several instances of a scripted type share one method:
 // each has a MethodSurvey of its own, made from the same graph.
 struct MethodSurvey {
-  std::string path;                          // of the module instance
-  torch::jit::Module module;                 // the instance
+  std::string path;           // of the module instance
+  torch::jit::Module module;  // the instance
   std::string method;
   std::shared_ptr<torch::jit::Graph> graph;  // the working copy: free functions and transparent submodules inlined,
                                              // branches on constants and on `training` resolved as in eval mode

@@ -1,0 +1,54 @@
+// Trying the sites one by one (culprits.h).
+#include "convert/culprits.h"
+
+namespace flashconvert {
+
+namespace {
+
+std::set<std::string> fused_paths(const Transformed& whole) {
+  std::set<std::string> paths;
+  for (const auto& entry : whole.attention) {
+    if (entry.status == report::SiteStatus::kFused) paths.insert(entry.path);
+  }
+  return paths;
+}
+
+std::set<std::string> folded_paths(const Transformed& whole) {
+  std::set<std::string> paths;
+  for (const auto& entry : whole.folded) {
+    if (entry.status == report::FoldStatus::kFolded) paths.insert(entry.path);
+  }
+  return paths;
+}
+
+}  // namespace
+
+Culprits find_culprits(const checkpoint::Source& source, const Transformed& whole,
+                       const std::vector<verify::Case>& cases, const ConvertOptions& options,
+                       const Progress& progress) {
+  const std::set<std::string> sites = fused_paths(whole);
+  const std::set<std::string> weights = folded_paths(whole);
+  checkpoint::Checkpoint original = source.load();
+  const auto fails = [&](const Selection& selection) {
+    checkpoint::Checkpoint trial = source.load();
+    transform(trial.module, selection, options, [](const std::string&, double) {});
+    return !verify::compare_modules(original.module, trial.module, cases, options.verification).passed;
+  };
+  Culprits culprits;
+  const double trials = static_cast<double>(sites.size() + weights.size());
+  double done = 0;
+  for (const std::string& path : weights) {
+    progress("looking for the cause", done++ / trials);
+    const auto only_this = [&](const std::string& other) { return other == path; };
+    if (fails({[](const std::string&) { return false; }, only_this})) culprits.weights.insert(path);
+  }
+  for (const std::string& path : sites) {
+    progress("looking for the cause", done++ / trials);
+    const auto only_this = [&](const std::string& other) { return other == path; };
+    if (fails({only_this, [](const std::string&) { return false; }})) culprits.attention.insert(path);
+  }
+  if (culprits.empty()) return {sites, weights};
+  return culprits;
+}
+
+}  // namespace flashconvert

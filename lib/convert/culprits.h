@@ -1,0 +1,24 @@
+// When parity fails: which sites and which folded weights are behind it? Each is tried alone on a fresh copy.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "convert/convert.h"
+#include "convert/transform.h"
+
+namespace flashconvert {
+
+struct Culprits {
+  std::set<std::string> attention;  // module paths
+  std::set<std::string> weights;
+  bool empty() const { return attention.empty() && weights.empty(); }
+};
+
+// Converts the checkpoint again and again, each time with one module's sites or one folded weight alone, and compares.
+// Where no single change fails alone, every change is a culprit: their sum is what fails.
+Culprits find_culprits(const checkpoint::Source& source, const Transformed& whole,
+                       const std::vector<verify::Case>& cases, const ConvertOptions& options, const Progress& progress);
+
+}  // namespace flashconvert

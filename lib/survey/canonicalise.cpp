@@ -1,0 +1,303 @@
+// Working copies of method graphs (canonicalise.h).
+#include "survey/canonicalise.h"
+
+#include <torch/csrc/jit/api/function_impl.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/passes/constant_propagation.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+#include <torch/csrc/jit/passes/peephole.h>
+#include <torch/csrc/jit/passes/remove_mutation.h>
+
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "survey/graph_facts.h"
+
+namespace flashconvert::survey {
+
+using torch::jit::Block;
+using torch::jit::Graph;
+using torch::jit::GraphFunction;
+using torch::jit::Node;
+using torch::jit::Value;
+namespace prim = c10::prim;
+namespace attr = c10::attr;
+
+namespace {
+
+const std::unordered_set<std::string>& candidate_operators() {
+  static const std::unordered_set<std::string> names{"aten::softmax",
+                                                     "aten::_softmax",
+                                                     "aten::_safe_softmax",
+                                                     "aten::scaled_dot_product_attention",
+                                                     "aten::_native_multi_head_attention",
+                                                     "aten::_transformer_encoder_layer_fwd"};
+  return names;
+}
+
+// The operators that the walk can step over; a call is inlined only when its body holds nothing else.
+const std::unordered_set<std::string>& walked_operators() {
+  static const std::unordered_set<std::string> names{"aten::softmax",
+                                                     "aten::_softmax",
+                                                     "aten::_safe_softmax",
+                                                     "aten::dropout",
+                                                     "aten::dropout_",
+                                                     "aten::matmul",
+                                                     "aten::bmm",
+                                                     "aten::baddbmm",
+                                                     "aten::einsum",
+                                                     "aten::masked_fill",
+                                                     "aten::mul",
+                                                     "aten::div",
+                                                     "aten::add",
+                                                     "aten::sub",
+                                                     "aten::masked_fill_",
+                                                     "aten::mul_",
+                                                     "aten::div_",
+                                                     "aten::add_",
+                                                     "aten::where",
+                                                     "aten::transpose",
+                                                     "aten::permute",
+                                                     "aten::view",
+                                                     "aten::reshape",
+                                                     "aten::to",
+                                                     "aten::contiguous",
+                                                     "aten::size",
+                                                     "aten::unsqueeze",
+                                                     "aten::squeeze",
+                                                     "aten::expand",
+                                                     "aten::tanh",
+                                                     "aten::type_as",
+                                                     "aten::float",
+                                                     "aten::eq",
+                                                     "aten::Int",
+                                                     "aten::sqrt",
+                                                     "aten::clone",
+                                                     "aten::detach",
+                                                     "aten::logical_not",
+                                                     "aten::bitwise_not",
+                                                     "aten::pow",
+                                                     "aten::alias",
+                                                     "aten::dim",
+                                                     "aten::__is__",
+                                                     "aten::__isnot__",
+                                                     "aten::__not__",
+                                                     "aten::lt",
+                                                     "aten::gt",
+                                                     "aten::format",
+                                                     "aten::floor_divide",
+                                                     "aten::neg",
+                                                     "aten::rsqrt",
+                                                     "aten::reciprocal",
+                                                     "aten::Float",
+                                                     "aten::warn",
+                                                     "aten::scaled_dot_product_attention",
+                                                     "aten::triu",
+                                                     "aten::tril",
+                                                     "aten::ones",
+                                                     "aten::zeros",
+                                                     "aten::full",
+                                                     "aten::full_like",
+                                                     "aten::zeros_like",
+                                                     "aten::ones_like",
+                                                     "aten::ge",
+                                                     "aten::le",
+                                                     "aten::arange",
+                                                     "aten::slice",
+                                                     "aten::logical_and",
+                                                     "aten::bitwise_and",
+                                                     "aten::tensor",
+                                                     "aten::__contains__",
+                                                     "aten::ne"};
+  return names;
+}
+
+bool any_node(const Block* block, const std::function<bool(const Node*)>& predicate) {
+  for (const Node* node : block->nodes()) {
+    if (predicate(node)) return true;
+    for (const Block* inner : node->blocks()) {
+      if (any_node(inner, predicate)) return true;
+    }
+  }
+  return false;
+}
+
+Graph* callee_graph(const Node* call) {
+  const torch::jit::Function* function = nullptr;
+  if (call->kind() == prim::CallMethod) {
+    const auto type = call->input(0)->type()->cast<c10::ClassType>();
+    function = type ? type->findMethod(call->s(attr::name)) : nullptr;
+  } else if (call->kind() == prim::CallFunction) {
+    const auto type = call->input(0)->type()->cast<c10::FunctionType>();
+    function = type ? type->function() : nullptr;
+  }
+  if (!function) return nullptr;
+  auto* graph_function = torch::jit::tryToGraphFunction(*const_cast<torch::jit::Function*>(function));
+  return graph_function ? graph_function->graph().get() : nullptr;
+}
+
+GraphFunction* callee_function(const Node* call) {
+  torch::jit::Function* function =
+      call->kind() == prim::CallMethod
+          ? call->input(0)->type()->expect<c10::ClassType>()->findMethod(call->s(attr::name))
+          : call->input(0)->type()->expect<c10::FunctionType>()->function();
+  return torch::jit::tryToGraphFunction(*function);
+}
+
+bool holds_tensors(const c10::ClassTypePtr& type, int depth = 0) {
+  for (std::size_t i = 0; i < type->numAttributes(); ++i) {
+    const auto& attribute = type->getAttribute(i);
+    if (attribute->isSubtypeOf(*c10::TensorType::get())) return true;
+    if (const auto inner = attribute->cast<c10::ClassType>(); inner && (depth > 8 || holds_tensors(inner, depth + 1))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool only_walked(const Graph* graph) {
+  return !any_node(graph->block(), [](const Node* node) {
+    const std::string name = kind_name(node);
+    if (node->kind() == prim::CallFunction || node->kind() == prim::CallMethod) {
+      const Graph* inner = callee_graph(node);
+      return !inner || !only_walked(inner);
+    }
+    return name.rfind("prim::", 0) != 0 && walked_operators().count(name) == 0;
+  });
+}
+
+bool holds_part_of_attention(const Graph* graph) {
+  return any_node(graph->block(), [](const Node* node) {
+    if (node->kind() == prim::CallFunction || node->kind() == prim::CallMethod) {
+      const Graph* inner = callee_graph(node);
+      return inner && holds_part_of_attention(inner);
+    }
+    static const std::unordered_set<std::string> parts{"aten::softmax",      "aten::_softmax",
+                                                       "aten::matmul",       "aten::bmm",
+                                                       "aten::einsum",       "aten::dropout",
+                                                       "aten::baddbmm",      "aten::masked_fill",
+                                                       "aten::masked_fill_", "aten::scaled_dot_product_attention"};
+    return parts.count(kind_name(node)) != 0;
+  });
+}
+
+// A whole attention in itself: it is surveyed (and reported) where it stands, not in its caller.
+bool is_complete_attention(const Graph* graph) {
+  int products = 0;
+  bool softmax = false;
+  bool fused = false;
+  any_node(graph->block(), [&](const Node* node) {
+    const std::string name = kind_name(node);
+    products += name == "aten::matmul" || name == "aten::bmm" || name == "aten::einsum" || name == "aten::baddbmm";
+    softmax = softmax || name == "aten::softmax" || name == "aten::_softmax";
+    fused = fused || name == "aten::scaled_dot_product_attention";
+    return false;
+  });
+  return fused || (softmax && products >= 2);
+}
+
+// Follows producers of `value` through walked operators: is there a softmax (or a product) close by? Keeps the dropouts
+// of the rest of the model where they are.
+bool stands_near_attention(const Node* call) {
+  const auto is_near = [](const Node* node) {
+    const std::string name = kind_name(node);
+    return name == "aten::softmax" || name == "aten::_softmax" || name == "aten::matmul" || name == "aten::bmm" ||
+           name == "aten::einsum" || name == "aten::baddbmm";
+  };
+  std::vector<std::pair<const Node*, int>> pending{{call, 0}};
+  std::unordered_set<const Node*> seen;
+  constexpr int kSteps = 6;
+  while (!pending.empty()) {
+    const auto [node, steps] = pending.back();
+    pending.pop_back();
+    if (steps > kSteps || !seen.insert(node).second) continue;
+    if (node != call && is_near(node)) return true;
+    for (const Value* input : node->inputs()) {
+      if (!input->type()->isSubtypeOf(*c10::TensorType::get())) continue;
+      const Node* producer = input->node();
+      const bool passable = walked_operators().count(kind_name(producer)) != 0 || producer->kind() == prim::CallMethod;
+      if (passable) pending.emplace_back(producer, steps + 1);
+    }
+  }
+  return false;
+}
+
+bool should_inline(const Node* call) {
+  const Graph* callee = callee_graph(call);
+  if (!callee) return false;
+  if (call->kind() == prim::CallFunction) return holds_part_of_attention(callee) && only_walked(callee);
+  const auto type = call->input(0)->type()->cast<c10::ClassType>();
+  return !holds_tensors(type) && only_walked(callee) && !is_complete_attention(callee) &&
+         (holds_part_of_attention(callee) || stands_near_attention(call));
+}
+
+bool inline_calls(Block* block) {
+  bool changed = false;
+  for (auto it = block->nodes().begin(); it != block->nodes().end();) {
+    Node* node = *it++;
+    for (Block* inner : node->blocks()) changed |= inline_calls(inner);
+    if ((node->kind() == prim::CallMethod || node->kind() == prim::CallFunction) && should_inline(node)) {
+      GraphFunction* function = callee_function(node);
+      torch::jit::inlineCallTo(node, function, function->graph().get());
+      changed = true;
+    }
+  }
+  return changed;
+}
+
+// `training` is false in the function that is converted, and attributes that are plain numbers or flags are constants.
+void resolve_constant_attributes(const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Block* block) {
+  for (auto it = block->nodes().begin(); it != block->nodes().end();) {
+    Node* node = *it++;
+    for (Block* inner : node->blocks()) resolve_constant_attributes(graph, facts, inner);
+    if (node->kind() != prim::GetAttr) continue;
+    const auto& type = node->output()->type();
+    if (type->kind() != c10::TypeKind::BoolType && type->kind() != c10::TypeKind::NoneType) continue;
+    const auto value = facts.attribute(node->output());
+    if (!value) continue;
+    torch::jit::WithInsertPoint here(node);
+    const bool is_training = node->s(attr::name) == "training";
+    node->output()->replaceAllUsesWith(graph->insertConstant(is_training ? c10::IValue(false) : *value));
+  }
+}
+
+bool has_branches(const Block* block) {
+  return any_node(block, [](const Node* node) { return node->kind() == prim::If; });
+}
+
+bool has_mutation(const Block* block) {
+  return any_node(block, [](const Node* node) {
+    const auto* schema = node->maybeSchema();
+    return schema && schema->is_mutable();
+  });
+}
+
+}  // namespace
+
+bool has_attention_candidate(const Block* block) {
+  return any_node(block, [](const Node* node) { return candidate_operators().count(kind_name(node)) != 0; });
+}
+
+std::shared_ptr<Graph> canonical_copy(const torch::jit::Module& module, const std::string& method) {
+  auto* function = torch::jit::tryToGraphFunction(module.get_method(method).function());
+  if (!function) return nullptr;
+  std::shared_ptr<Graph> graph = function->graph()->copy();
+  constexpr int kNestedCalls = 8;
+  for (int round = 0; round < kNestedCalls && inline_calls(graph->block()); ++round) {
+  }
+  if (!has_attention_candidate(graph->block())) return nullptr;
+  const GraphFacts facts(module);
+  if (has_branches(graph->block())) {
+    resolve_constant_attributes(graph, facts, graph->block());
+    torch::jit::PeepholeOptimize(graph);
+    torch::jit::ConstantPropagation(graph);
+    torch::jit::EliminateDeadCode(graph);
+    for (int round = 0; round < kNestedCalls && inline_calls(graph->block()); ++round) {
+    }
+  }
+  if (has_mutation(graph->block())) torch::jit::RemoveTensorMutation(graph);
+  return graph;
+}
+
+}  // namespace flashconvert::survey

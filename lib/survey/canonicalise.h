@@ -1,0 +1,22 @@
+// The working copy of a method: the same function, spelled so that the walk can follow it.
+#pragma once
+
+#include <torch/script.h>
+
+#include <memory>
+#include <string>
+
+namespace flashconvert::survey {
+
+// Copies the graph of `module`'s method and, in the copy,
+//  - inlines free functions that hold a part of attention, and calls of submodules without parameters (Dropout,
+//    Identity, Softmax, a helper of the author's) that stand between a softmax and a matrix product,
+//  - resolves branches on constants, on constant attributes and on `training` as in eval mode,
+//  - replaces in-place operators by their plain forms where nothing else sees the tensor.
+// Returns null where the method holds no attention candidate at all (no softmax and no fused attention operator).
+std::shared_ptr<torch::jit::Graph> canonical_copy(const torch::jit::Module& module, const std::string& method);
+
+// Whether the graph, nested blocks included, has a node of one of the operators that attention can start from.
+bool has_attention_candidate(const torch::jit::Block* block);
+
+}  // namespace flashconvert::survey

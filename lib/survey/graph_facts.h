@@ -1,0 +1,71 @@
+// What can be known of a graph's values without running the model: constants, ranks and sizes. Everything here reads
+// only; "unknown" is an empty optional and never a guess.
+#pragma once
+
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/script.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace flashconvert::survey {
+
+// Evaluates values of one method's graph for one module instance.
+class GraphFacts {
+public:
+  explicit GraphFacts(torch::jit::Module module) : module_(std::move(module)) {}
+
+  // The value, when it depends on constants, non-tensor attributes, buffers and pure operators alone. Parameters are
+  // not constants (they may be trained further). Sizes count when the dimension is known. Tensors above 4096 elements
+  // are not evaluated.
+  std::optional<c10::IValue> constant(torch::jit::Value* value) const;
+
+  // As `constant`, as a number; a tensor of one element counts.
+  std::optional<double> number(torch::jit::Value* value) const;
+  std::optional<std::int64_t> integer(torch::jit::Value* value) const;
+  std::optional<bool> boolean(torch::jit::Value* value) const;
+
+  // One element of a list of ints: the constant, or nothing. Negative indices count from the end.
+  static std::vector<torch::jit::Value*> list_elements(torch::jit::Value* list);
+  std::vector<std::optional<std::int64_t>> int_list(torch::jit::Value* list) const;
+
+  // The number of dimensions, as far as views and permutations upstream tell.
+  std::optional<std::int64_t> rank(torch::jit::Value* tensor) const;
+
+  // The size of a dimension counted from the end (-1 is the last), as far as views and layers upstream tell.
+  std::optional<std::int64_t> size_from_end(torch::jit::Value* tensor, std::int64_t dim) const;
+
+  // The tensor that the value is at run time, when it is an attribute of the module (parameters count).
+  std::optional<c10::IValue> attribute(torch::jit::Value* value) const;
+
+  // The tensor that a value independent of the method's inputs has at run time, parameters included; for its shape.
+  std::optional<at::Tensor> run(torch::jit::Value* value) const;
+  std::optional<std::vector<std::int64_t>> shape(torch::jit::Value* value) const;
+
+  // No input of the method and no call that sees one reaches the value.
+  bool is_independent_of_inputs(torch::jit::Value* value) const;
+
+  const torch::jit::Module& module() const { return module_; }
+
+private:
+  struct Limits {
+    bool parameters = false;       // parameters, and calls of submodules that see no input, count as known
+    std::int64_t elements = 4096;  // of the largest tensor
+  };
+  std::optional<c10::IValue> evaluate(torch::jit::Value* value, int depth, Limits limits) const;
+  torch::jit::Module module_;
+};
+
+// A dimension argument counted from the end: -1 for the last. Needs the rank for a non-negative argument.
+std::optional<std::int64_t> dim_from_end(std::int64_t dim, std::optional<std::int64_t> rank);
+
+// The name of the operator without its overload, "aten::matmul"; also for prim nodes.
+std::string kind_name(const torch::jit::Node* node);
+
+// Names that scripting and tracing give a module: "__torch__.torch.nn.modules.linear.___torch_mangle_3.Linear" is of
+// class "torch.nn.modules.linear.Linear".
+std::string class_name(const c10::TypePtr& type);
+
+}  // namespace flashconvert::survey

@@ -1,0 +1,72 @@
+// The rules of the walk, one file a part. Each consumes the spellings of one thing and records what it means in the
+// SiteWalk; a rule that recognises nothing returns false (or nothing), one that meets what cannot be fused throws
+// Declined with the reason.
+#pragma once
+
+#include <optional>
+
+#include "survey/graph_facts.h"
+#include "survey/site_walk.h"
+
+namespace flashconvert::survey {
+
+// --- product.cpp: matmul, bmm, baddbmm, einsum ---
+
+// A product left · right of two activations, [..., M, K] by [..., K, N].
+struct Product {
+  torch::jit::Node* node = nullptr;
+  Operand left;                            // [..., M, K]
+  Operand right_transposed;                // the right operand as [..., N, K]
+  Operand right;                           // the right operand as [..., K, N]
+  std::vector<std::int64_t> output_order;  // of the node's output over [..., M, N]; empty: the same
+  torch::jit::Value* addend = nullptr;     // baddbmm: beta * addend + alpha * left · right
+  double alpha = 1;
+  double beta = 0;
+};
+bool is_product(const torch::jit::Node* node);
+// Throws Declined for an einsum that is no batched matrix product.
+Product read_product(torch::jit::Node* node, const GraphFacts& facts);
+
+// --- scores.cpp: from the softmax up to the product ---
+
+// Does the value come from a product through operators that the walk can pass?
+bool leads_to_product(torch::jit::Value* value, const GraphFacts& facts);
+// Walks up from the softmax's input. Returns false when there is no product: not attention.
+bool walk_scores(SiteWalk& site, const GraphFacts& facts);
+
+// --- scale.cpp, bias.cpp, casts.cpp, softcap.cpp: one step of the walk; `scores` moves up by one operator ---
+struct ScoreStep {
+  SiteWalk& site;
+  const GraphFacts& facts;
+  torch::jit::Value*& scores;
+  double& multiplier;  // what later operators multiply this value by
+  bool inside_softcap;
+};
+bool step_scale(ScoreStep step);
+bool step_bias(ScoreStep step);
+bool step_mask(ScoreStep step);
+bool step_cast_or_copy(ScoreStep step);
+bool step_shift(ScoreStep step);
+bool step_layout(ScoreStep step);
+
+// --- weights.cpp: from the softmax down to the second product ---
+
+// Returns false when the weights meet no product. Throws Declined when they are used for something else as well.
+bool walk_weights(SiteWalk& site, const GraphFacts& facts);
+
+// --- operands.cpp ---
+
+// The key (or query) operand without transposes that cancel and without number factors, which go to `scale`.
+// New nodes, where a factor is taken out from under a chain of views, stand before `before`.
+Operand simplify_operand(Operand operand, const GraphFacts& facts);
+torch::jit::Value* without_scale(torch::jit::Value* value, double& scale, torch::jit::Node* before,
+                                 const GraphFacts& facts);
+
+// The tensor of Hkv heads that `value` repeats (expand and reshape, repeat_interleave), and how often; or nothing.
+struct Repeated {
+  torch::jit::Value* heads = nullptr;
+  std::int64_t times = 1;
+};
+std::optional<Repeated> repeated_heads(torch::jit::Value* value, const GraphFacts& facts);
+
+}  // namespace flashconvert::survey

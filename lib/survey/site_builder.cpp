@@ -1,0 +1,207 @@
+// From a walk to an expression (site_builder.h).
+#include "survey/site_builder.h"
+
+#include <cmath>
+#include <limits>
+
+#include "survey/rules/rules.h"
+
+namespace flashconvert::survey {
+
+using torch::jit::Graph;
+using torch::jit::NamedValue;
+using torch::jit::Node;
+using torch::jit::Value;
+namespace aten = c10::aten;
+
+namespace {
+
+Value* call(Graph& graph, const char* name, std::vector<NamedValue> arguments) {
+  return graph.insert(c10::Symbol::fromQualString(name), arguments);
+}
+
+// float32's lowest number as a bias: finite, and whatever is added to it stays it, so that a row in which every key is
+// hidden comes out uniform, as it does when its scores are overwritten with one finite number.
+double absorbing_mask() { return std::numeric_limits<float>::lowest(); }
+
+Value* visible(Graph& graph, const ScoreTerm& term) {
+  return term.kind == ScoreTerm::Kind::kVisibleWhere ? term.tensor : call(graph, "aten::logical_not", {term.tensor});
+}
+
+Value* masked(Graph& graph, const ScoreTerm& term) {
+  return term.kind == ScoreTerm::Kind::kMaskedWhere ? term.tensor : call(graph, "aten::logical_not", {term.tensor});
+}
+
+// The bias built so far: nothing, a boolean tensor (true = visible), or a floating one.
+struct Bias {
+  Value* value = nullptr;
+  bool is_boolean = false;
+};
+
+Bias add_term(Graph& graph, Bias bias, const ScoreTerm& term) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (term.kind == ScoreTerm::Kind::kAdditive) {
+    Value* tensor = term.factor == 1 ? term.tensor : call(graph, "aten::mul", {term.tensor, c10::IValue(term.factor)});
+    if (!bias.value) return {tensor, false};
+    if (!bias.is_boolean) return {call(graph, "aten::add", {bias.value, tensor}), false};
+    return {call(graph, "aten::where", {bias.value, tensor, c10::IValue(-kInfinity)}), false};
+  }
+  const bool hides_fully = std::isinf(term.fill);
+  if (!bias.value && hides_fully) return {visible(graph, term), true};
+  if (bias.is_boolean && hides_fully)
+    return {call(graph, "aten::logical_and", {bias.value, visible(graph, term)}), true};
+  if (!bias.value) {
+    return {call(graph, "aten::where", {masked(graph, term), c10::IValue(absorbing_mask()), c10::IValue(0.0)}), false};
+  }
+  if (bias.is_boolean) throw Declined("a mask of minus infinity under one of a finite number");
+  Value* below = bias.value;
+  if (!hides_fully) below = call(graph, "aten::to", {below, c10::IValue(static_cast<std::int64_t>(at::kFloat))});
+  return {call(graph, "aten::where",
+               {masked(graph, term), c10::IValue(hides_fully ? -kInfinity : absorbing_mask()), below}),
+          false};
+}
+
+Value* materialise(Graph& graph, const Operand& operand) {
+  if (operand.swap_last) return call(graph, "aten::transpose", {operand.root, c10::IValue(-2), c10::IValue(-1)});
+  if (operand.order.empty()) return operand.root;
+  return call(graph, "aten::permute", {operand.root, c10::IValue(operand.order)});
+}
+
+std::optional<std::int64_t> rank_of(const Operand& operand, const GraphFacts& facts) {
+  if (!operand.order.empty()) return static_cast<std::int64_t>(operand.order.size());
+  return facts.rank(operand.root);
+}
+
+Value* reshape_leading(Graph& graph, Value* operand, const std::vector<Value*>& leading) {
+  std::vector<Value*> sizes = leading;
+  sizes.push_back(call(graph, "aten::size", {operand, c10::IValue(-2)}));
+  sizes.push_back(call(graph, "aten::size", {operand, c10::IValue(-1)}));
+  Value* list = graph.insertNode(graph.createList(c10::IntType::get(), sizes))->output();
+  return call(graph, "aten::reshape", {operand, list});
+}
+
+// Which layout of the scores the operator works in: the product's, or that of the reshape just after the product when
+// a term was added there.
+std::size_t operator_level(const SiteWalk& site) {
+  const std::size_t product = site.levels.size();
+  std::size_t level = product;
+  for (const ScoreTerm& term : site.terms) {
+    if (term.level != product) level = term.level;
+  }
+  for (const ScoreTerm& term : site.terms) {
+    if (term.level != product && term.level != level)
+      throw Declined("biases are added in several layouts of the scores");
+  }
+  if (level != product && level + 1 != product)
+    throw Declined("the scores are reshaped more than once before the bias");
+  return level;
+}
+
+// A bias of the product's layout, for use in one whose leading dimension is split: only one that does not vary along
+// it.
+Value* without_leading_one(Value* tensor, const GraphFacts& facts) {
+  Node* node = tensor->node();
+  if (node->kind() == aten::unsqueeze && facts.integer(node->input(1)) == 0) return node->input(0);
+  throw Declined("a bias of one layout of the scores beside one of another");
+}
+
+}  // namespace
+
+Node* insert_attention(Graph& graph, Backend backend, Value* query, Value* key, Value* value, Value* bias,
+                       const AttentionArguments& arguments) {
+  const NamedValue bias_value = bias ? NamedValue(bias) : NamedValue(c10::IValue());
+  const NamedValue scale = arguments.dynamic_scale ? NamedValue("scale", arguments.dynamic_scale)
+                                                   : NamedValue("scale", c10::IValue(arguments.scale));
+  if (backend == Backend::kPortable) {
+    if (arguments.softcap > 0) throw Declined("the portable backend has no softcap");
+    const NamedValue causal =
+        arguments.dynamic_causal ? NamedValue(arguments.dynamic_causal) : NamedValue(c10::IValue(arguments.causal));
+    return graph
+        .insert(aten::scaled_dot_product_attention, {query, key, value, bias_value, c10::IValue(0.0), causal},
+                {scale, NamedValue("enable_gqa", c10::IValue(arguments.grouped))})
+        ->node();
+  }
+  std::vector<NamedValue> options{scale};
+  if (arguments.dynamic_causal) {
+    options.emplace_back("causal", arguments.dynamic_causal);
+  } else if (arguments.causal) {
+    options.emplace_back("causal", c10::IValue(true));
+  }
+  if (arguments.softcap > 0) options.emplace_back("softcap", c10::IValue(arguments.softcap));
+  if (arguments.zero_masked_rows) options.emplace_back("zero_masked_rows", c10::IValue(true));
+  return graph.insert(c10::Symbol::fromQualString(kAttentionOperator), {query, key, value, bias_value}, options)
+      ->node();
+}
+
+BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Backend backend) {
+  torch::jit::WithInsertPoint here(site.value_product);
+  BuiltSite built;
+  built.query = simplify_operand(site.query, facts);
+  built.key = simplify_operand(site.key, facts);
+  built.value = simplify_operand(site.value, facts);
+  built.query.root = without_scale(built.query.root, site.query_scale, site.value_product, facts);
+  built.key.root = without_scale(built.key.root, site.key_scale, site.value_product, facts);
+  built.key = simplify_operand(built.key, facts);
+
+  if (built.key.order.empty() && built.value.order.empty() && !built.key.swap_last && !built.value.swap_last) {
+    const auto keys = repeated_heads(built.key.root, facts);
+    const auto values = repeated_heads(built.value.root, facts);
+    if (keys && values && keys->times == values->times) {
+      built.key.root = keys->heads;
+      built.value.root = values->heads;
+      built.repeats = keys->times;
+    }
+  }
+
+  Value* query = materialise(graph, built.query);
+  Value* key = materialise(graph, built.key);
+  Value* value = materialise(graph, built.value);
+
+  const std::size_t level = operator_level(site);
+  std::int64_t levels_down = 0;
+  if (level != site.levels.size()) {
+    const auto sizes = GraphFacts::list_elements(site.levels[level]->input(1));
+    const auto product_rank = rank_of(built.query, facts);
+    if (sizes.size() < 3 || (product_rank && static_cast<std::int64_t>(sizes.size()) != *product_rank + 1) ||
+        built.repeats != 1) {
+      throw Declined("the scores are reshaped before the bias in a way that does not split their leading dimension");
+    }
+    built.leading_sizes.assign(sizes.begin(), sizes.end() - 2);
+    query = reshape_leading(graph, query, built.leading_sizes);
+    key = reshape_leading(graph, key, built.leading_sizes);
+    value = reshape_leading(graph, value, built.leading_sizes);
+    levels_down = 1;
+  }
+
+  for (const ScoreFactor& factor : site.factors) {
+    query = call(graph, factor.divides ? "aten::div" : "aten::mul", {query, factor.tensor});
+  }
+  Bias bias;
+  for (auto term = site.terms.rbegin(); term != site.terms.rend(); ++term) {  // the product's side first
+    ScoreTerm adapted = *term;
+    if (levels_down == 1 && term->level == site.levels.size())
+      adapted.tensor = without_leading_one(term->tensor, facts);
+    bias = add_term(graph, bias, adapted);
+  }
+  if (bias.value) bias.value->setDebugName("attn_bias");
+
+  AttentionArguments arguments;
+  arguments.scale = site.scale * site.query_scale * site.key_scale;
+  arguments.softcap = site.softcap;
+  arguments.zero_masked_rows = site.zero_masked_rows;
+  arguments.grouped = built.repeats != 1;
+  built.attention = insert_attention(graph, backend, query, key, value, bias.value, arguments);
+  Value* result = built.attention->output();
+  result->setDebugName("context");
+
+  if (levels_down == 1) {
+    // Back to the layout of the second product, whose operands have the product's leading dimensions again.
+    result = call(graph, "aten::flatten", {result, c10::IValue(0), c10::IValue(1)});
+  }
+  if (!site.output_order.empty()) result = call(graph, "aten::permute", {result, c10::IValue(site.output_order)});
+  if (site.output_swapped) result = call(graph, "aten::transpose", {result, c10::IValue(-2), c10::IValue(-1)});
+  built.replacement = result;
+  return built;
+}
+
+}  // namespace flashconvert::survey

@@ -1,0 +1,45 @@
+// Turns what a walk learned into an expression over the attention operator, in the working copy of the graph.
+#pragma once
+
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "survey/graph_facts.h"
+#include "survey/site_walk.h"
+#include "survey/survey.h"
+
+namespace flashconvert::survey {
+
+struct BuiltSite {
+  torch::jit::Value* replacement = nullptr;
+  torch::jit::Node* attention = nullptr;
+  // What the expression starts from: the probe draws these. Key and value may have fewer heads than the query.
+  Operand query, key, value;
+  std::int64_t repeats = 1;                       // query heads a key head
+  std::vector<torch::jit::Value*> leading_sizes;  // of the layout that the operator sees, when the site reshapes to it
+};
+
+// The arguments of one attention node that are not operands.
+struct AttentionArguments {
+  double scale = 1;
+  torch::jit::Value* dynamic_scale = nullptr;   // a float computed at run time, in place of `scale`
+  torch::jit::Value* dynamic_causal = nullptr;  // a bool computed at run time
+  bool causal = false;
+  double softcap = 0;
+  bool zero_masked_rows = false;
+  bool grouped = false;  // key and value have fewer heads
+};
+
+// Inserts flashconvert::attention (or scaled_dot_product_attention for the portable backend) at the graph's insertion
+// point. `bias` may be null. Throws Declined for what the backend cannot express.
+torch::jit::Node* insert_attention(torch::jit::Graph& graph, Backend backend, torch::jit::Value* query,
+                                   torch::jit::Value* key, torch::jit::Value* value, torch::jit::Value* bias,
+                                   const AttentionArguments& arguments);
+
+// Inserts the expression just before the site's second product. Throws Declined.
+BuiltSite build_site(SiteWalk& site, torch::jit::Graph& graph, const GraphFacts& facts, Backend backend);
+
+}  // namespace flashconvert::survey
