@@ -100,8 +100,9 @@ Tensor empty_output(const Problem& problem) {
 }
 
 Tensor as_result(const Problem& problem, const Tensor& output) {
-  const std::int64_t row = problem.heads * problem.value_dim;
-  const Sizes expected = {problem.query_length * row, problem.value_dim, row, 1};
+  const auto step = [](std::int64_t size) { return std::max<std::int64_t>(size, 1); };  // as a contiguous tensor's
+  const std::int64_t row = step(problem.heads) * step(problem.value_dim);
+  const Sizes expected = {step(problem.query_length) * row, step(problem.value_dim), row, 1};
   const auto lies_as_expected = [&](const Tensor& tensor) {
     return std::equal(expected.begin(), expected.end(), tensor.strides().begin());
   };
