@@ -2,13 +2,14 @@
 // differ types of their own, install each method once for its type, and deepen sites to FusedAttention modules.
 #include "rewrite/rewrite.h"
 
-#include <set>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "rewrite/accept.h"
 #include "rewrite/method_graph.h"
+#include "rewrite/module_depth/deepen.h"
 #include "rewrite/separate_instances.h"
 
 namespace flashconvert::rewrite {
@@ -17,13 +18,18 @@ namespace {
 using survey::MethodSurvey;
 using torch::jit::Module;
 
-// The methods to install, in the survey's order: one of each type and name, the others of that type having its graph.
-std::vector<MethodSurvey*> methods_to_install(survey::Survey& survey) {
-  std::vector<MethodSurvey*> methods;
-  std::set<std::pair<c10::ClassType*, std::string>> seen;
+// The surveys of one method of one type, one for each instance; all have the same graph.
+using MethodOfType = std::vector<MethodSurvey*>;
+
+// The methods to install, in the survey's order.
+std::vector<MethodOfType> methods_to_install(survey::Survey& survey) {
+  std::vector<MethodOfType> methods;
+  std::map<std::pair<const c10::ClassType*, std::string>, std::size_t> index;
   for (MethodSurvey& method : survey.methods) {
     if (!has_fused_site(method)) continue;
-    if (seen.emplace(method.module.type().get(), method.method).second) methods.push_back(&method);
+    const auto [place, is_new] = index.try_emplace({method.module.type().get(), method.method}, methods.size());
+    if (is_new) methods.emplace_back();
+    methods[place->second].push_back(&method);
   }
   return methods;
 }
@@ -46,7 +52,7 @@ void mark_core_depth(survey::Survey& survey) {
 
 }  // namespace
 
-RewriteResult rewrite_attention(Module& root, survey::Survey survey, const RewriteOptions& /*options*/) {
+RewriteResult rewrite_attention(Module& root, survey::Survey survey, const RewriteOptions& options) {
   RewriteResult result;
   for (MethodSurvey& method : survey.methods) {
     if (has_fused_site(method)) accept_proposals(method);
@@ -54,8 +60,13 @@ RewriteResult rewrite_attention(Module& root, survey::Survey survey, const Rewri
   mark_core_depth(survey);
   separate_instances_that_differ(root, survey);
 
+  Deepener deepener(root, options.pack);
   const auto methods = methods_to_install(survey);
-  for (MethodSurvey* method : methods) replace_method_graph(method->module.type(), method->method, method->graph);
+  for (const MethodOfType& instances : methods) {
+    for (report::Rename& rename : deepener.deepen(instances)) result.renamed.push_back(std::move(rename));
+    const MethodSurvey& first = *instances.front();
+    replace_method_graph(first.module.type(), first.method, first.graph);
+  }
   if (!methods.empty()) drop_compiled_code(root);
   result.entries = entries_of(survey);
   return result;

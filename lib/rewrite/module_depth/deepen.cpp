@@ -1,0 +1,237 @@
+// Module depth: attention whose projections can be told becomes a FusedAttention submodule.
+#include "rewrite/module_depth/deepen.h"
+
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+
+#include <algorithm>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+
+#include "common/log.h"
+#include "rewrite/accept.h"
+#include "rewrite/module_depth/fused_spec.h"
+#include "rewrite/module_depth/piece_check.h"
+#include "rewrite/module_depth/region.h"
+#include "rewrite/module_depth/takeover.h"
+#include "rewrite/module_tree.h"
+
+namespace flashconvert::rewrite {
+namespace {
+
+using survey::MethodSurvey;
+using torch::jit::Block;
+using torch::jit::Graph;
+using torch::jit::Module;
+using torch::jit::Node;
+using torch::jit::Value;
+using Path = std::vector<std::string>;
+
+void append_attention_nodes(Block* block, std::vector<Node*>& nodes) {
+  for (Node* node : block->nodes()) {
+    if (is_attention(node)) nodes.push_back(node);
+    for (Block* inner : node->blocks()) append_attention_nodes(inner, nodes);
+  }
+}
+
+// A copy of a graph, and where its attention nodes went.
+struct GraphCopy {
+  std::shared_ptr<Graph> graph;
+  std::unordered_map<const Node*, Node*> attention;
+};
+
+GraphCopy copy_of(const std::shared_ptr<Graph>& graph) {
+  GraphCopy copy{graph->copy(), {}};
+  std::vector<Node*> originals;
+  std::vector<Node*> copies;
+  append_attention_nodes(graph->block(), originals);
+  append_attention_nodes(copy.graph->block(), copies);
+  for (std::size_t i = 0; i < originals.size(); ++i) copy.attention[originals[i]] = copies.at(i);
+  return copy;
+}
+
+std::string free_name(const c10::ClassTypePtr& owner) {
+  std::string name = "attention";
+  for (int count = 1; owner->hasAttribute(name) || owner->hasConstant(name) || owner->findMethod(name) != nullptr;
+       ++count) {
+    name = count == 1 ? "fused_attention" : "fused_attention_" + std::to_string(count);
+  }
+  return name;
+}
+
+Value* insert_attribute(Graph& graph, Value* object, const std::string& name, const c10::TypePtr& type) {
+  Node* node = graph.insertNode(graph.create(torch::jit::prim::GetAttr, {object}));
+  node->s_(torch::jit::attr::name, name);
+  node->output()->setType(type);
+  return node->output();
+}
+
+// Calls the fused module, which is to be `name` of the module at `owner`, where the region ends.
+Value* insert_call(const FusedRegion& region, const FusedSpec& spec, const Module& self, const Path& owner,
+                   const std::string& name, const c10::TypePtr& fused_type) {
+  Graph& graph = *region.attention->owningGraph();
+  const torch::jit::WithInsertPoint at_end(region.end->node());
+  Value* module = graph.inputs()[0];
+  Module holder = self;
+  for (const std::string& part : owner) {
+    holder = holder.attr(part).toModule();
+    module = insert_attribute(graph, module, part, holder.type());
+  }
+  std::vector<Value*> inputs{insert_attribute(graph, module, name, fused_type)};
+  for (const auto& [argument, value] : spec.arguments) inputs.push_back(value);
+  Node* call = graph.insertNode(graph.create(torch::jit::prim::CallMethod, inputs));
+  call->s_(torch::jit::attr::name, "forward");
+  call->output()->setType(c10::TensorType::get());
+  return call->output();
+}
+
+void answer_size_queries(const FusedRegion& region) {
+  Graph& graph = *region.attention->owningGraph();
+  for (const FusedRegion::SizeQuery& query : region.size_queries) {
+    const torch::jit::WithInsertPoint at_query(query.node);
+    Value* size = query.tensor == nullptr ? graph.insertConstant(query.dim)
+                                          : graph.insert(c10::aten::size, {query.tensor, query.dim});
+    query.node->output()->replaceAllUsesWith(size);
+    query.node->destroy();
+  }
+}
+
+// Calls of layers have side effects as far as dead-code elimination can tell: the region's nodes go by hand, users
+// first.
+void destroy_nodes(const FusedRegion& region) {
+  std::vector<Node*> nodes(region.nodes.begin(), region.nodes.end());
+  std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return b->isBefore(a); });
+  for (Node* node : nodes) {
+    if (!node->hasUses()) node->destroy();
+  }
+}
+
+void replace_region(const FusedRegion& region, Value* result) {
+  const bool named = region.end->hasDebugName();
+  const std::string name = region.end->debugName();
+  answer_size_queries(region);
+  region.end->replaceAllUsesWith(result);
+  if (named) result->setDebugName(name);
+}
+
+std::vector<Module> modules_of(const std::vector<MethodSurvey*>& methods) {
+  std::vector<Module> modules;
+  for (const MethodSurvey* method : methods) modules.push_back(method->module);
+  return modules;
+}
+
+// The attention nodes of a site in the first survey's graph.
+using SiteNodes = std::vector<Node*>;
+
+std::vector<SiteNodes> nodes_of_sites(const MethodSurvey& method) {
+  std::vector<SiteNodes> nodes;
+  for (const survey::Site& site : method.sites) {
+    nodes.emplace_back();
+    if (site.entry.status != report::SiteStatus::kFused) continue;
+    for (const survey::Proposal& proposal : site.proposals) {
+      nodes.back().insert(nodes.back().end(), proposal.attention.begin(), proposal.attention.end());
+    }
+  }
+  return nodes;
+}
+
+void log_core(const MethodSurvey& method, const std::string& reason) {
+  log_detail(join_path(method.path, method.method) + ": attention stays at core depth: " + reason);
+}
+
+}  // namespace
+
+Deepener::Deepener(const Module& root, bool pack)
+    : root_(root), pack_(pack), usage_(root), factory_(root._ivalue()->compilation_unit()) {}
+
+std::vector<report::Rename> Deepener::deepen(const std::vector<MethodSurvey*>& methods) {
+  MethodSurvey& first = *methods.front();
+  std::vector<report::Rename> renamed;
+  std::vector<SiteNodes> sites = nodes_of_sites(first);
+  for (std::size_t site = 0; site < sites.size(); ++site) {
+    std::size_t deepened = 0;
+    bool packed = false;
+    for (std::size_t i = 0; i < sites[site].size(); ++i) {
+      GraphCopy trial = copy_of(first.graph);
+      std::swap(first.graph, trial.graph);
+      const auto result = deepen_attention(methods, trial.attention.at(sites[site][i]), renamed);
+      if (!result) {
+        std::swap(first.graph, trial.graph);
+        continue;
+      }
+      ++deepened;
+      packed = packed || *result;
+      for (SiteNodes& nodes : sites) {
+        for (Node*& node : nodes) node = node == nullptr ? nullptr : trial.attention.at(node);
+      }
+      sites[site][i] = nullptr;
+    }
+    if (deepened == 0 || deepened != sites[site].size()) continue;
+    for (MethodSurvey* method : methods) {
+      method->sites[site].entry.depth = report::Depth::kModule;
+      method->sites[site].entry.packed = packed;
+    }
+  }
+  return renamed;
+}
+
+std::optional<bool> Deepener::deepen_attention(const std::vector<MethodSurvey*>& methods, Node* attention,
+                                               std::vector<report::Rename>& renamed) {
+  const MethodSurvey& first = *methods.front();
+  const auto found = find_region(attention, first.module);
+  if (const auto* reason = std::get_if<std::string>(&found)) {
+    log_core(first, *reason);
+    return std::nullopt;
+  }
+  const auto& region = std::get<FusedRegion>(found);
+  const auto spec = make_spec(region, pack_);
+  if (!spec) {
+    log_core(first, "its projections share features");
+    return std::nullopt;
+  }
+  const auto taken = taken_attributes(*spec);
+  const std::vector<Module> instances = modules_of(methods);
+  const MethodKey key{first.module.type().get(), first.method};
+  if (const auto obstacle = obstacle_to_taking(taken, *spec, instances, key, root_, usage_)) {
+    log_core(first, *obstacle);
+    return std::nullopt;
+  }
+
+  std::vector<Module> fused;
+  for (const Module& instance : instances) {
+    try {
+      fused.push_back(factory_.make(*spec, instance));
+    } catch (const c10::Error& error) {
+      log_core(first, error.what_without_backtrace());
+      return std::nullopt;
+    }
+    if (const auto difference = check_against_region(region, instance, fused.back())) {
+      log_core(first, *difference);
+      return std::nullopt;
+    }
+  }
+
+  const Path owner = common_holder(taken);
+  const std::string name = free_name(module_below(first.module, owner).type());
+  replace_region(region, insert_call(region, *spec, first.module, owner, name, fused.front().type()));
+  destroy_nodes(region);
+  torch::jit::EliminateDeadCode(first.graph);
+  if (still_reads(*first.graph, first.module, taken)) {
+    log_core(first, "a projection is used for something else too");
+    return std::nullopt;
+  }
+
+  for (std::size_t i = 0; i < instances.size(); ++i) {
+    module_below(instances[i], owner).register_module(name, fused[i]);
+    std::string fused_path = methods[i]->path;
+    for (const std::string& part : owner) fused_path = join_path(fused_path, part);
+    for (report::Rename& rename : renames_of(*spec, methods[i]->path, join_path(fused_path, name))) {
+      renamed.push_back(std::move(rename));
+    }
+  }
+  remove_attributes(taken, instances);
+  return spec->packed;
+}
+
+}  // namespace flashconvert::rewrite
