@@ -22,12 +22,17 @@ private:
   std::shared_ptr<const Bytes> bytes_;
 };
 
-// Reads forward through the bytes and shows each piece to the hash while it is still in the cache.
-class HashingPass {
+// Reads forward through the bytes, and shows each piece to the checksum and to the hash while it is still in the cache.
+class ForwardPass {
 public:
-  explicit HashingPass(const Bytes& bytes) : bytes_(bytes), buffer_(std::size_t{256} << 10) {}
+  ForwardPass(const Bytes& bytes, Sha256* hash) : bytes_(bytes), hash_(hash), buffer_(std::size_t{256} << 10) {}
 
-  void skip_to(std::uint64_t end) { checksum_to(end); }
+  std::uint64_t position() const { return position_; }
+
+  void skip_to(std::uint64_t end) {
+    if (hash_ != nullptr) checksum_to(end);
+    position_ = end;
+  }
 
   std::uint32_t checksum_to(std::uint64_t end) {
     std::uint32_t crc = 0;
@@ -35,21 +40,18 @@ public:
       const std::size_t wanted = static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), end - position_));
       const std::size_t got = bytes_.read(position_, buffer_.data(), wanted);
       if (got == 0) break;
-      sha256_.update(buffer_.data(), got);
+      if (hash_ != nullptr) hash_->update(buffer_.data(), got);
       crc = crc32(crc, buffer_.data(), got);
       position_ += got;
     }
     return crc;
   }
 
-  std::uint64_t position() const { return position_; }
-  std::string sha256() { return sha256_.hex(); }
-
 private:
   const Bytes& bytes_;
+  Sha256* hash_;
   std::vector<char> buffer_;
   std::uint64_t position_ = 0;
-  Sha256 sha256_;
 };
 
 // The content of a compressed record, which is code and therefore small.
@@ -72,27 +74,41 @@ std::optional<std::string> find_damaged_compressed_record(const std::shared_ptr<
   return std::nullopt;
 }
 
+// Goes to the end of the archive even when damage was found, as the hash is of all of it.
+std::optional<std::string> find_damaged_stored_record(const Bytes& bytes, const ZipDirectory& directory, Sha256* hash) {
+  std::optional<std::string> damaged;
+  ForwardPass pass(bytes, hash);
+  for (const ZipEntry& entry : directory.entries) {
+    if (entry.compressed) continue;
+    const bool in_order = entry.content_offset != 0 && entry.content_offset >= pass.position();
+    bool whole = in_order && entry.size == entry.stored_size;
+    if (whole) {
+      pass.skip_to(entry.content_offset);
+      whole = pass.checksum_to(entry.content_offset + entry.size) == entry.crc;
+    }
+    if (!whole && !damaged) damaged = entry.name;
+  }
+  pass.skip_to(bytes.size());
+  return damaged;
+}
+
 }  // namespace
 
 std::shared_ptr<caffe2::serialize::ReadAdapterInterface> make_read_adapter(std::shared_ptr<const Bytes> bytes) {
   return std::make_shared<ReadAdapter>(std::move(bytes));
 }
 
+std::optional<std::string> find_damaged_record(const std::shared_ptr<const Bytes>& bytes,
+                                               const ZipDirectory& directory) {
+  if (auto damaged = find_damaged_stored_record(*bytes, directory, nullptr)) return damaged;
+  return find_damaged_compressed_record(bytes, directory);
+}
+
 Integrity check_integrity(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory) {
+  Sha256 hash;
   Integrity result;
-  HashingPass pass(*bytes);
-  for (const ZipEntry& entry : directory.entries) {
-    if (entry.compressed) continue;
-    const bool in_order = entry.content_offset >= pass.position() && entry.content_offset != 0;
-    bool whole = in_order && entry.size == entry.stored_size;
-    if (whole) {
-      pass.skip_to(entry.content_offset);
-      whole = pass.checksum_to(entry.content_offset + entry.size) == entry.crc;
-    }
-    if (!whole && !result.damaged_record) result.damaged_record = entry.name;
-  }
-  pass.skip_to(bytes->size());
-  result.sha256 = pass.sha256();
+  result.damaged_record = find_damaged_stored_record(*bytes, directory, &hash);
+  result.sha256 = hash.hex();
   if (!result.damaged_record) result.damaged_record = find_damaged_compressed_record(bytes, directory);
   return result;
 }

@@ -15,13 +15,17 @@ namespace flashconvert::checkpoint {
 // The way in which LibTorch's readers take bytes.
 std::shared_ptr<caffe2::serialize::ReadAdapterInterface> make_read_adapter(std::shared_ptr<const Bytes> bytes);
 
+// The first record whose checksum does not fit its content. LibTorch does not look at the checksums that it writes:
+// without this, a flipped bit in a weight would go unnoticed.
+std::optional<std::string> find_damaged_record(const std::shared_ptr<const Bytes>& bytes,
+                                               const ZipDirectory& directory);
+
 struct Integrity {
-  std::string sha256;                         // of all the bytes
-  std::optional<std::string> damaged_record;  // the first one whose checksum does not fit its content
+  std::string sha256;  // of all the bytes
+  std::optional<std::string> damaged_record;
 };
 
-// Reads all the bytes once, in small pieces. LibTorch does not look at the checksums that it writes: without this, a
-// flipped bit in a weight would go unnoticed.
+// The same, with the hash of the whole archive from the same one pass over it.
 Integrity check_integrity(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory);
 
 }  // namespace flashconvert::checkpoint

@@ -7,9 +7,13 @@
 #include <caffe2/serialize/inline_container.h>
 
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
 #include <future>
+#include <mutex>
+#include <vector>
 
+#include "checkpoint/bytes.h"
 #include "checkpoint/digest.h"
 #include "common/error.h"
 
@@ -46,47 +50,94 @@ Error cannot_write(const std::string& shown_name, int error) {
   }
 }
 
+// Hashes a growing file from a thread of its own, some way behind its writer. It reads what was written back from the
+// file: the writer's buffers are gone by then, and the hash is of what the file holds.
+class FollowingHash {
+public:
+  explicit FollowingHash(int descriptor)
+      : descriptor_(descriptor), result_(std::async(std::launch::async, [this] { return hash_all(); })) {}
+  ~FollowingHash() { publish(0, true); }
+  FollowingHash(const FollowingHash&) = delete;
+  FollowingHash& operator=(const FollowingHash&) = delete;
+
+  void publish(std::uint64_t written, bool last = false) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    written_ = std::max(written_, written);
+    ended_ = ended_ || last;
+    changed_.notify_one();
+  }
+
+  // Throws Error when the file cannot be read.
+  std::string finish(std::uint64_t size) {
+    publish(size, true);
+    return result_.get();
+  }
+
+private:
+  std::string hash_all() {
+    Sha256 hash;
+    std::vector<char> buffer(std::size_t{256} << 10);
+    std::uint64_t position = 0;
+    for (;;) {
+      const std::uint64_t end = wait_for_more(position);
+      if (end == position) return hash.hex();
+      const auto bytes = Bytes::of_descriptor(descriptor_, end);
+      while (const std::size_t got = bytes->read(position, buffer.data(), buffer.size())) {
+        hash.update(buffer.data(), got);
+        position += got;
+      }
+      if (position < end) return "";  // the file was cut short by somebody else; reading it again will say so
+    }
+  }
+
+  std::uint64_t wait_for_more(std::uint64_t position) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return written_ > position || ended_; });
+    return written_;
+  }
+
+  int descriptor_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t written_ = 0;
+  bool ended_ = false;
+  std::future<std::string> result_;  // last: its thread uses the others
+};
+
 // What LibTorch's archive writer writes into. A failed write is remembered and the rest swallowed: LibTorch's writer
 // would throw from its destructor, which ends the program.
 class HashedFile {
 public:
-  explicit HashedFile(int descriptor) : descriptor_(descriptor) {}
+  explicit HashedFile(int descriptor) : descriptor_(descriptor), hash_(descriptor) {}
 
   std::size_t write(const void* data, std::size_t size) {
     if (error_ != 0) return size;
-    if (size < kWorthAThread) {
-      sha256_.update(data, size);
-      error_ = write_some(descriptor_, static_cast<const char*>(data), size);
-    } else {
-      std::future<void> hashing = std::async(std::launch::async, [&] { sha256_.update(data, size); });
-      error_ = write_some(descriptor_, static_cast<const char*>(data), size);
-      hashing.wait();
-    }
+    error_ = write_some(descriptor_, static_cast<const char*>(data), size);
+    if (error_ != 0) return size;
     bytes_ += size;
-    start_writeback();
+    if (bytes_ - announced_ >= kStep) announce();
     return size;
   }
 
   int error() const { return error_; }
-  WrittenArchive finish() { return {bytes_, sha256_.hex()}; }
+  WrittenArchive finish() { return {bytes_, hash_.finish(bytes_)}; }
 
 private:
-  static constexpr std::size_t kWorthAThread = std::size_t{1} << 20;
-  static constexpr std::uint64_t kWritebackStep = std::uint64_t{32} << 20;
+  static constexpr std::uint64_t kStep = std::uint64_t{16} << 20;
 
-  // The disk begins now, not at the flush that the end waits for.
-  void start_writeback() {
-    if (bytes_ - writeback_started_ < kWritebackStep) return;
-    ::sync_file_range(descriptor_, static_cast<off64_t>(writeback_started_),
-                      static_cast<off64_t>(bytes_ - writeback_started_), SYNC_FILE_RANGE_WRITE);
-    writeback_started_ = bytes_;
+  void announce() {
+    // The disk begins now, not at the flush that the end waits for. Not every file system can; none needs to.
+    ::sync_file_range(descriptor_, static_cast<off64_t>(announced_), static_cast<off64_t>(bytes_ - announced_),
+                      SYNC_FILE_RANGE_WRITE);
+    announced_ = bytes_;
+    hash_.publish(bytes_);
   }
 
   int descriptor_;
   int error_ = 0;
   std::uint64_t bytes_ = 0;
-  std::uint64_t writeback_started_ = 0;
-  Sha256 sha256_;
+  std::uint64_t announced_ = 0;
+  FollowingHash hash_;
 };
 
 void write_records(const Checkpoint& checkpoint, HashedFile& file) {

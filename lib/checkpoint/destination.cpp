@@ -53,29 +53,30 @@ void require_space(const fs::path& folder, const Source& input, const std::strin
   }
 }
 
-// While it lives, a write to a closed pipe is an error that can be reported, not the silent end of the program.
-class BrokenPipeIsAnError {
+// While it lives, a write to a closed pipe or beyond the limit on file sizes is an error that can be reported, not the
+// silent end of the program.
+class FailedWritesAreErrors {
 public:
-  BrokenPipeIsAnError() {
-    ::sigemptyset(&broken_pipe_);
-    ::sigaddset(&broken_pipe_, SIGPIPE);
-    ::pthread_sigmask(SIG_BLOCK, &broken_pipe_, &before_);
+  FailedWritesAreErrors() {
+    ::sigemptyset(&signals_);
+    ::sigaddset(&signals_, SIGPIPE);
+    ::sigaddset(&signals_, SIGXFSZ);
+    ::pthread_sigmask(SIG_BLOCK, &signals_, &before_);
   }
-  ~BrokenPipeIsAnError() {
+  ~FailedWritesAreErrors() {
     const timespec at_once{};
-    while (::sigtimedwait(&broken_pipe_, nullptr, &at_once) == SIGPIPE) {
+    while (::sigtimedwait(&signals_, nullptr, &at_once) > 0) {
     }
     ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
-  BrokenPipeIsAnError(const BrokenPipeIsAnError&) = delete;
-  BrokenPipeIsAnError& operator=(const BrokenPipeIsAnError&) = delete;
+  FailedWritesAreErrors(const FailedWritesAreErrors&) = delete;
+  FailedWritesAreErrors& operator=(const FailedWritesAreErrors&) = delete;
 
 private:
-  sigset_t broken_pipe_{}, before_{};
+  sigset_t signals_{}, before_{};
 };
 
 void copy_to_standard_output(int descriptor, std::uint64_t size) {
-  const BrokenPipeIsAnError guard;
   const std::shared_ptr<const Bytes> bytes = Bytes::of_descriptor(descriptor, size);
   std::string buffer(std::size_t{1} << 20, '\0');
   for (std::uint64_t position = 0; position < size;) {
@@ -137,6 +138,7 @@ Destination Destination::standard_output() {
 }
 
 report::FileFacts Destination::save(const Checkpoint& checkpoint) const {
+  const FailedWritesAreErrors guard;
   if (path_.empty()) {
     TemporaryFile file(fs::temp_directory_path(), "standard-output");
     file.forget_name();

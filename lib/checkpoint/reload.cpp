@@ -1,6 +1,7 @@
 #include "checkpoint/reload.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/csrc/jit/serialization/import_read.h>
 #include <torch/csrc/jit/serialization/import_source.h>
@@ -125,11 +126,14 @@ std::optional<std::string> find_lost_record(const std::shared_ptr<const Bytes>& 
 
 std::optional<std::string> find_fault(const Checkpoint& checkpoint, const WrittenArchive& written,
                                       const std::shared_ptr<const Bytes>& bytes, int descriptor) {
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0 || static_cast<std::uint64_t>(status.st_size) != written.bytes) {
+    return "its length is not what was written";
+  }
   const std::optional<ZipDirectory> directory = read_zip_directory(*bytes);
   if (!directory) return "it has no table of contents";
-  std::future<Integrity> integrity_check =
-      std::async(std::launch::async, check_integrity, bytes, std::cref(*directory));
-
+  std::future<std::optional<std::string>> damage =
+      std::async(std::launch::async, find_damaged_record, bytes, std::cref(*directory));
   const Mapping mapping(descriptor, written.bytes);
   const MappedModule reloaded(bytes, *directory, mapping);
   // Tensors are compared in the order in which they were written: what lies before one was already looked at.
@@ -140,9 +144,7 @@ std::optional<std::string> find_fault(const Checkpoint& checkpoint, const Writte
   if (auto lost = find_lost_record(bytes, *directory, "extra/", checkpoint.extra_files)) return lost;
   if (auto lost = find_lost_record(bytes, *directory, "", checkpoint.verbatim_records)) return lost;
 
-  const Integrity integrity = integrity_check.get();
-  if (integrity.damaged_record) return "the checksum of " + *integrity.damaged_record + " does not match";
-  if (integrity.sha256 != written.sha256) return std::string("its bytes are not those that were written");
+  if (const auto damaged = damage.get()) return "the checksum of " + *damaged + " does not match";
   return std::nullopt;
 }
 
