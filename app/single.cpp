@@ -15,6 +15,7 @@
 #include "common/glob.h"
 #include "convert/convert.h"
 #include "exit_code.h"
+#include "operator_library.h"
 #include "report/writers.h"
 #include "report_file.h"
 #include "version.h"
@@ -92,14 +93,11 @@ void print_report(const report::Report& report, const Options& options) {
   for (const auto& line : report::summary_lines(report, text)) log_info(line);
 }
 
-std::string parity_failure(const report::Report& report, const Options& options) {
+std::string parity_failure(const Options& options) {
   std::string message = "parity failed";
   if (!options.dry_run) message += ": " + options.output + " was not written";
-  const auto& sites = report.parity ? report.parity->sites : std::vector<report::SiteParity>{};
-  const bool some_sites_fail =
-      std::any_of(sites.begin(), sites.end(), [](const auto& site) { return !site.figures.passed; });
-  if (some_sites_fail && !options.revert_failing) {
-    message += "\n  --revert-failing leaves the sites that fail as they were and converts the rest.";
+  if (!options.revert_failing) {
+    message += "\n  --revert-failing leaves what fails as it was and converts the rest.";
   }
   return message;
 }
@@ -109,12 +107,17 @@ void judge(report::Report& report, bool parity_failed, const Options& options) {
   const report::Counts counts = report::count(report);
   if (parity_failed) {
     report.exit_code = kExitParity;
-    report.error = parity_failure(report, options);
+    report.error = parity_failure(options);
   } else if (options.strict && counts.fused < counts.sites) {
     report.exit_code = kExitStrict;
     report.error = "--strict: " + std::to_string(counts.sites - counts.fused) + " of " + std::to_string(counts.sites) +
                    " attention sites left unfused";
   }
+}
+
+bool needs_our_operators(const report::Report& report) {
+  const auto is_ours = [](const std::string& name) { return name.rfind("flashconvert::", 0) == 0; };
+  return std::any_of(report.operators_needed.begin(), report.operators_needed.end(), is_ours);
 }
 
 void run(const Options& options, report::Report& report) {
@@ -125,6 +128,7 @@ void run(const Options& options, report::Report& report) {
       convert(source, destination ? &*destination : nullptr, conversion_options(options), show_progress);
   clear_progress();
   report = std::move(result.report);
+  if (report.library.empty() && needs_our_operators(report)) report.library = operator_library();
   warn_of_idle_globs(report, "--only", options.only);
   warn_of_idle_globs(report, "--skip", options.skip);
   judge(report, result.parity_failed, options);

@@ -120,8 +120,7 @@ class Report(ProgramTest):
         for figures in failed:
             self.assertGreater(figures["error_converted"], figures["allowed"])
             self.assertGreater(figures["needed_tolerance"], 0)
-        self.assertEqual({site["path"]: site["passed"] for site in report["parity"]["sites"]},
-                         {"first": True, "second": False})
+        self.assertTrue(any("'second'" in warning for warning in report["warnings"]))
         self.assertEqual(report["exit_code"], 5)
 
     def test_a_report_replaces_an_older_one_and_leaves_no_other_file(self):
