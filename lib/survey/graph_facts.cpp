@@ -16,7 +16,7 @@ namespace attr = c10::attr;
 namespace {
 
 constexpr int kDepth = 48;                           // of an evaluated expression; deeper ones count as unknown
-constexpr std::int64_t kLargestParameter = 1 << 24;  // elements, of tables that are evaluated for their shape
+constexpr std::int64_t kLargestParameter = 1 << 28;  // elements, of tables that are evaluated for their shape
 
 bool small_enough(const c10::IValue& value, std::int64_t elements) {
   return !value.isTensor() || !value.toTensor().defined() || value.toTensor().numel() <= elements;

@@ -267,7 +267,12 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
   for (const ProbeInput& input : site.inputs) {
     const bool is_operand = input.use == ProbeInput::Use::kQuery || input.use == ProbeInput::Use::kKey ||
                             input.use == ProbeInput::Use::kValue;
-    const auto sizes = is_operand ? operand_shape(input, shape) : bias_shapes(shape, false)[bias_layout];
+    std::vector<std::int64_t> sizes = input.sizes;
+    for (std::int64_t& size : sizes) {
+      if (size == ProbeInput::kBatch) size = shape.leading.front();
+      if (size == ProbeInput::kLength) size = shape.queries;
+    }
+    if (sizes.empty()) sizes = is_operand ? operand_shape(input, shape) : bias_shapes(shape, false)[bias_layout];
     if (is_operand && sizes.empty()) return std::nullopt;
     arguments.emplace_back(draw(input, sizes, masks, generator));
   }

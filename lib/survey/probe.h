@@ -22,6 +22,11 @@ struct ProbeInput {
   std::vector<std::int64_t>
       order;  // operands: operator dimension i is dimension order[i] of the value; empty: the same
   bool swap_last = false;
+  // For what is not an operand of the operator (the input of a projection, its mask): the sizes, with stand-ins for the
+  // trial's batch and length. Empty: from `use`.
+  static constexpr std::int64_t kBatch = -1;
+  static constexpr std::int64_t kLength = -2;
+  std::vector<std::int64_t> sizes = {};
 };
 
 // A list of sizes inside the piece, so that numbers computed outside it can be given the value that they must have.

@@ -1,14 +1,176 @@
-// torch.nn's fast paths (fast_path.h).
+// torch.nn's fast paths (fast_path.h): the operators that MultiheadAttention and TransformerEncoderLayer call in eval
+// mode, written out as projections, attention, output projection and, for the layer, norms and feed-forward.
+// Source of the formulas: the modules' own Python code, torch/nn/modules/{activation,transformer}.py.
 #include "survey/rules/fast_path.h"
 
+#include <cmath>
+
+#include "survey/probe.h"
+#include "survey/site_builder.h"
 #include "survey/site_walk.h"
 
 namespace flashconvert::survey {
 
-Site survey_fast_path(torch::jit::Node* node, const std::shared_ptr<torch::jit::Graph>&, const GraphFacts&, Backend) {
+using torch::jit::Graph;
+using torch::jit::NamedValue;
+using torch::jit::Node;
+using torch::jit::Value;
+
+namespace {
+
+// What the mask_type argument says of the mask's shape (torch.nn.MultiheadAttention.merge_masks).
+enum class MaskType : std::int64_t { kSource = 0, kKeyPadding = 1, kMerged = 2 };
+
+struct SelfAttention {
+  Value* in_weight = nullptr;
+  Value* in_bias = nullptr;
+  Value* out_weight = nullptr;
+  Value* out_bias = nullptr;
+  Value* mask = nullptr;  // nonzero = masked; null: none
+  MaskType mask_type = MaskType::kSource;
+  std::int64_t embed_dim = 0;
+  std::int64_t heads = 0;
+};
+
+Value* call(Graph& graph, const char* name, const std::vector<NamedValue>& arguments) {
+  return graph.insert(c10::Symbol::fromQualString(name), arguments);
+}
+
+bool is_none(Value* value, const GraphFacts& facts) {
+  const auto known = facts.constant(value);
+  return known && known->isNone();
+}
+
+SelfAttention read_arguments(Node* node, std::size_t first, std::size_t mask_at, const GraphFacts& facts) {
+  SelfAttention self;
+  const auto embed_dim = facts.integer(node->input(first));
+  const auto heads = facts.integer(node->input(first + 1));
+  if (!embed_dim || !heads || *heads < 1 || *embed_dim % *heads != 0) throw Declined("the number of heads is not a constant");
+  self.embed_dim = *embed_dim;
+  self.heads = *heads;
+  self.in_weight = node->input(first + 2);
+  self.in_bias = node->input(first + 3);
+  self.out_weight = node->input(first + 4);
+  self.out_bias = node->input(first + 5);
+  if (is_none(node->input(mask_at), facts)) return self;
+  self.mask = node->input(mask_at);
+  const auto type = facts.integer(node->inputs().back());
+  if (!type || *type < 0 || *type > 2) throw Declined("the mask's type is not a constant");
+  self.mask_type = static_cast<MaskType>(*type);
+  return self;
+}
+
+// attention(x): packed projection, heads, attention, merged heads, output projection. Returns the output; the attention
+// node goes to `attention`.
+Value* build_self_attention(Graph& graph, Value* x, const SelfAttention& self, Backend backend, Node*& attention) {
+  const std::int64_t head_dim = self.embed_dim / self.heads;
+  Value* projected = call(graph, "aten::linear", {x, self.in_weight, self.in_bias});
+  Value* split = call(graph, "aten::unflatten",
+                      {projected, c10::IValue(-1), c10::IValue(std::vector<std::int64_t>{3, self.heads, head_dim})});
+  Value* heads_first = call(graph, "aten::permute", {split, c10::IValue(std::vector<std::int64_t>{2, 0, 3, 1, 4})});
+  const auto part = [&](std::int64_t index, const char* name) {
+    Value* selected = call(graph, "aten::select", {heads_first, c10::IValue(0), c10::IValue(index)});
+    selected->setDebugName(name);
+    return selected;
+  };
+  Value* query = part(0, "query");
+  Value* key = part(1, "key");
+  Value* value = part(2, "value");
+  Value* visible = nullptr;
+  if (self.mask) {
+    visible = call(graph, "aten::logical_not", {self.mask});
+    if (self.mask_type == MaskType::kKeyPadding) {  // [B, L] to [B, 1, 1, L]
+      visible = call(graph, "aten::unsqueeze", {visible, c10::IValue(1)});
+      visible = call(graph, "aten::unsqueeze", {visible, c10::IValue(1)});
+    }
+    visible->setDebugName("attn_bias");
+  }
+  AttentionArguments arguments;
+  arguments.scale = 1 / std::sqrt(static_cast<double>(head_dim));
+  attention = insert_attention(graph, backend, query, key, value, visible, arguments);
+  attention->output()->setDebugName("context");
+  Value* merged = call(graph, "aten::transpose", {attention->output(), c10::IValue(1), c10::IValue(2)});
+  merged = call(graph, "aten::flatten", {merged, c10::IValue(2)});
+  return call(graph, "aten::linear", {merged, self.out_weight, self.out_bias});
+}
+
+// The rest of a TransformerEncoderLayer around the attention.
+Value* build_encoder_layer(Graph& graph, Node* node, const SelfAttention& self, const GraphFacts& facts, Backend backend,
+                           Node*& attention) {
+  Value* source = node->input(0);
+  const auto gelu = facts.boolean(node->input(7));
+  const auto norm_first = facts.boolean(node->input(8));
+  const auto epsilon = facts.number(node->input(9));
+  if (!gelu || !norm_first || !epsilon) throw Declined("the layer's form is not a constant");
+  const auto norm = [&](Value* x, std::size_t weight) {
+    return call(graph, "aten::layer_norm",
+                {x, c10::IValue(std::vector<std::int64_t>{self.embed_dim}), node->input(weight), node->input(weight + 1),
+                 c10::IValue(*epsilon)});
+  };
+  const auto feed_forward = [&](Value* x) {
+    Value* hidden = call(graph, "aten::linear", {x, node->input(14), node->input(15)});
+    hidden = *gelu ? call(graph, "aten::gelu", {hidden}) : call(graph, "aten::relu", {hidden});
+    return call(graph, "aten::linear", {hidden, node->input(16), node->input(17)});
+  };
+  if (*norm_first) {
+    Value* attended = build_self_attention(graph, norm(source, 10), self, backend, attention);
+    Value* x = call(graph, "aten::add", {source, attended});
+    return call(graph, "aten::add", {x, feed_forward(norm(x, 12))});
+  }
+  Value* attended = build_self_attention(graph, source, self, backend, attention);
+  Value* x = norm(call(graph, "aten::add", {source, attended}), 10);
+  return norm(call(graph, "aten::add", {x, feed_forward(x)}), 12);
+}
+
+ProbeSite describe_for_probe(Value* source, const SelfAttention& self, Value* original, Value* replacement,
+                             Backend backend) {
+  ProbeSite site;
+  site.original = original;
+  site.replacement = replacement;
+  site.heads = self.heads;
+  site.ranks = {4};
+  site.masked_rows = backend == Backend::kFlash;
+  site.inputs.push_back({source, ProbeInput::Use::kQuery, {}, false, {ProbeInput::kBatch, ProbeInput::kLength, self.embed_dim}});
+  if (!self.mask) return site;
+  std::vector<std::int64_t> sizes{ProbeInput::kLength, ProbeInput::kLength};
+  if (self.mask_type == MaskType::kKeyPadding) sizes = {ProbeInput::kBatch, ProbeInput::kLength};
+  if (self.mask_type == MaskType::kMerged) sizes = {ProbeInput::kBatch, self.heads, ProbeInput::kLength, ProbeInput::kLength};
+  site.inputs.push_back({self.mask, ProbeInput::Use::kMask, {}, false, sizes});
+  return site;
+}
+
+const char* describe_mask(const SelfAttention& self) {
+  if (!self.mask) return "none";
+  return self.mask_type == MaskType::kKeyPadding ? "key padding" : "boolean mask";
+}
+
+}  // namespace
+
+Site survey_fast_path(Node* node, const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Backend backend) {
+  const bool is_layer = kind_name(node) == "aten::_transformer_encoder_layer_fwd";
   Site site;
-  site.entry.form = kind_name(node);
-  site.entry.reason = "not yet";
+  site.entry.form = is_layer ? "transformer-encoder-layer" : "native-multi-head-attention";
+  try {
+    if (!is_layer && !node->output(1)->uses().empty()) throw Declined("attention weights are returned");
+    if (!is_layer && (node->input(0) != node->input(1) || node->input(1) != node->input(2))) {
+      throw Declined("the fast path is called with three different tensors");
+    }
+    const SelfAttention self = is_layer ? read_arguments(node, 1, 18, facts) : read_arguments(node, 3, 9, facts);
+    site.entry.heads = self.heads;
+    site.entry.head_dim = self.embed_dim / self.heads;
+    site.entry.scale = 1 / std::sqrt(static_cast<double>(*site.entry.head_dim));
+    site.entry.bias = describe_mask(self);
+    torch::jit::WithInsertPoint here(node);
+    Node* attention = nullptr;
+    Value* replacement = is_layer ? build_encoder_layer(*graph, node, self, facts, backend, attention)
+                                  : build_self_attention(*graph, node->input(0), self, backend, attention);
+    const ProbeSite probed = describe_for_probe(node->input(0), self, node->output(0), replacement, backend);
+    if (const auto disagreement = probe(probed, facts)) throw Declined(*disagreement);
+    site.entry.status = report::SiteStatus::kFused;
+    site.proposals.push_back({node->output(0), replacement, {attention}});
+  } catch (const Declined& declined) {
+    site.entry.reason = declined.what();
+  }
   return site;
 }
 
