@@ -20,10 +20,6 @@ using torch::jit::Module;
 using torch::jit::Node;
 using torch::jit::Value;
 
-bool is_call(const Node* node) {
-  return node->kind() == c10::prim::CallMethod || node->kind() == c10::prim::CallFunction;
-}
-
 // Whether a function sets attributes or writes into a tensor that was not made by it, itself or through its calls.
 class StateChanges {
 public:
@@ -38,7 +34,7 @@ public:
 
 private:
   bool changes_state(Node* node) {
-    if (node->kind() == c10::prim::SetAttr) return true;
+    if (node->kind() == c10::prim::SetAttr && is_module_attribute(node)) return true;
     if (is_call(node)) return in(called_function(node));
     for (Value* written : written_inputs(node)) {
       for (const Base& base : bases(written, type_cell)) {

@@ -112,6 +112,10 @@ bool is_neutral(const Node* node) {
   return true;
 }
 
+bool is_call(const Node* node) {
+  return node->kind() == c10::prim::CallMethod || node->kind() == c10::prim::CallFunction;
+}
+
 torch::jit::GraphFunction* called_function(const Node* node) {
   torch::jit::Function* function = nullptr;
   if (node->kind() == c10::prim::CallMethod) {
@@ -158,8 +162,17 @@ bool runs_in_eval(const Node* node) {
   return true;
 }
 
+bool is_module_attribute(const Node* node) {
+  const auto type = node->input(0)->type()->cast<c10::ClassType>();
+  return type && type->is_module();
+}
+
 std::vector<Value*> written_inputs(const Node* node) {
   std::vector<Value*> written;
+  if (node->kind() == c10::prim::SetAttr) {
+    if (!is_module_attribute(node)) written.push_back(node->input(0));
+    return written;
+  }
   const c10::FunctionSchema* schema = node->maybeSchema();
   if (schema == nullptr || !schema->is_mutable()) return written;
   for (size_t i = 0; i < schema->arguments().size() && i < node->inputs().size(); ++i) {
@@ -170,9 +183,8 @@ std::vector<Value*> written_inputs(const Node* node) {
 }
 
 std::optional<Cell> type_cell(const Node* node) {
-  const auto type = node->input(0)->type()->cast<c10::ClassType>();
-  if (!type) return std::nullopt;
-  return Cell{type.get(), node->s(c10::attr::name)};
+  if (!is_module_attribute(node)) return std::nullopt;
+  return Cell{node->input(0)->type()->expect<c10::ClassType>().get(), node->s(c10::attr::name)};
 }
 
 namespace {

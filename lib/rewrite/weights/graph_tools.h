@@ -38,6 +38,9 @@ std::optional<std::pair<c10::intrusive_ptr<c10::ivalue::Object>, std::string>> r
 // through these alone is not reparameterised.
 bool is_neutral(const torch::jit::Node* node);
 
+// A CallMethod or CallFunction node.
+bool is_call(const torch::jit::Node* node);
+
 // The function that a CallMethod or CallFunction node calls, or null (interfaces).
 torch::jit::GraphFunction* called_function(const torch::jit::Node* node);
 
@@ -62,7 +65,10 @@ struct Base {
 using CellOf = std::function<std::optional<Cell>(const torch::jit::Node* get_or_set_attr)>;
 std::set<Base> bases(torch::jit::Value* value, const CellOf& cell_of);
 
-// The inputs that an operator writes to, by its schema.
+// Whether a GetAttr or SetAttr node names an attribute of a module, and not of some other object (torch.no_grad()).
+bool is_module_attribute(const torch::jit::Node* node);
+
+// The inputs that an operator writes to, by its schema; for other objects than modules, setting an attribute counts.
 std::vector<torch::jit::Value*> written_inputs(const torch::jit::Node* node);
 
 // The cell of a GetAttr or SetAttr node by the type of the object that it names.

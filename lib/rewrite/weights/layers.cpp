@@ -59,9 +59,7 @@ bool is_plain(Value* value, const std::set<Cell>& written) {
   return cell && written.count(*cell) == 0;
 }
 
-// Whether element-wise arithmetic, with whatever else, leads from an attribute to the value: a weight that an input
-// modulates, and not just an activation that a function was given as its weight.
-bool modulates_attribute(Value* value, int depth = 0) {
+bool leads_to_attribute(Value* value, int depth) {
   static const std::unordered_set<std::string> kElementwise = {
       "aten::mul",  "aten::div",  "aten::add",   "aten::sub",         "aten::mul_", "aten::div_",
       "aten::add_", "aten::sub_", "aten::where", "aten::masked_fill", "aten::lerp", "aten::addcmul"};
@@ -70,14 +68,16 @@ bool modulates_attribute(Value* value, int depth = 0) {
   if (node->kind() == c10::prim::GetAttr) return value->type()->kind() == c10::TypeKind::TensorType;
   if (node->kind() == c10::prim::CallMethod || node->kind() == c10::prim::CallFunction) {
     const auto* function = called_function(node);
-    return function != nullptr && modulates_attribute(function->graph()->outputs().at(0), depth + 1);
+    return function != nullptr && leads_to_attribute(function->graph()->outputs().at(0), depth + 1);
   }
   if (!is_neutral(node) && kElementwise.count(node->kind().toQualString()) == 0) return false;
   return std::any_of(node->inputs().begin(), node->inputs().end(),
-                     [&](Value* input) { return modulates_attribute(input, depth + 1); });
+                     [&](Value* input) { return leads_to_attribute(input, depth + 1); });
 }
 
 }  // namespace
+
+bool modulates_attribute(Value* value) { return leads_to_attribute(value, 0); }
 
 std::vector<WeightUse> weight_uses(Graph& graph, const std::set<Cell>& written) {
   std::vector<WeightUse> uses;
@@ -127,11 +127,11 @@ std::optional<Operand> bias_of(const Operand& weight) {
   return std::nullopt;
 }
 
-bool has_other_layers(Graph& graph, const std::set<Operand>& operands) {
+bool has_other_layers(Graph& graph, const std::set<Operand>& operands, const std::function<bool(const Node*)>& counts) {
   bool other = false;
   for_each_node(graph.block(), [&](Node* node) {
     const LayerOperator* layer = layer_operator(node);
-    if (layer == nullptr) return;
+    if (layer == nullptr || !counts(node)) return;
     const auto taken = std::count_if(layer->weights.begin(), layer->weights.end(), [&](size_t index) {
       return operands.count({node, index}) != 0;
     });

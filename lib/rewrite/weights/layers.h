@@ -32,10 +32,15 @@ struct WeightUse {
 // constant, at most viewed, transposed or cast) are left out, unless some code of the model writes the attribute.
 std::vector<WeightUse> weight_uses(torch::jit::Graph& graph, const std::set<Cell>& written);
 
+// Whether element-wise arithmetic, with whatever else, leads from an attribute to the value: a weight that an input
+// modulates, and not just an activation that a function was given as its weight.
+bool modulates_attribute(torch::jit::Value* value);
+
 // The operand that holds the bias beside this weight.
 std::optional<Operand> bias_of(const Operand& weight);
 
-// Whether the method has weight-bearing operators that take other values than these operands.
-bool has_other_layers(torch::jit::Graph& graph, const std::set<Operand>& operands);
+// Whether one of the weight-bearing operators of the method for which `counts` holds takes other values than these.
+bool has_other_layers(torch::jit::Graph& graph, const std::set<Operand>& operands,
+                      const std::function<bool(const torch::jit::Node*)>& counts);
 
 }  // namespace flashconvert::rewrite::weights

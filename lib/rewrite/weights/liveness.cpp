@@ -23,10 +23,6 @@ GraphFunction* with_graph(Function* function) {
   return graph_function;
 }
 
-bool is_call(const Node* node) {
-  return node->kind() == c10::prim::CallMethod || node->kind() == c10::prim::CallFunction;
-}
-
 }  // namespace
 
 Liveness::Liveness(const Module& root, const std::set<Operand>& cut, const std::set<Cell>& private_cells)
@@ -112,7 +108,7 @@ Liveness::Effects Liveness::effects_of(Node* node) {
       }
     }
   };
-  if (node->kind() == c10::prim::SetAttr) {
+  if (node->kind() == c10::prim::SetAttr && is_module_attribute(node)) {
     const auto cell = type_cell(node);
     if (cell && private_cells_.count(*cell) != 0) {
       effects.cells.insert(*cell);
@@ -134,7 +130,8 @@ Liveness::Effects Liveness::effects_of(Node* node) {
     }
   } else if (const auto written = written_inputs(node); !written.empty()) {
     for (Value* value : written) write_to(value);
-  } else {
+  } else if (node->kind() != c10::prim::Enter && node->kind() != c10::prim::Exit) {
+    // A scope (torch.no_grad()) matters for what is inside; sweeping removes it when that is nothing.
     effects.observable = node->hasSideEffects();
   }
   return effects;

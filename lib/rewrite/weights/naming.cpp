@@ -16,11 +16,12 @@ using torch::jit::Module;
 using torch::jit::Value;
 
 // Whether the layers of a type's methods take this weight and no other.
-bool is_one_layer(const Folding& folding) {
-  const std::set<Operand> operands(folding.use.operands.begin(), folding.use.operands.end());
+bool is_one_layer(const Folding& folding, const Liveness& after) {
+  const std::set<Operand> operands(folding.operands.begin(), folding.operands.end());
+  const auto is_live = [&](const torch::jit::Node* node) { return after.is_live(node); };
   for (torch::jit::Function* method : folding.type->methods()) {
     auto* function = torch::jit::tryToGraphFunction(*method);
-    if (function != nullptr && has_other_layers(*function->graph(), operands)) return false;
+    if (function != nullptr && has_other_layers(*function->graph(), operands, is_live)) return false;
   }
   return true;
 }
@@ -65,17 +66,15 @@ std::string name_after_raw(const Folding& folding, const Module& root) {
 
 void choose_attribute(Folding& folding, const Module& root, const Plan& plan, const Liveness& after,
                       std::set<Cell>& taken) {
-  std::vector<std::string> candidates;
-  if (is_one_layer(folding)) candidates.push_back("weight");
-  const std::string after_raw = name_after_raw(folding, root);
-  candidates.push_back(after_raw);
-  for (int i = 0;; ++i) {
-    candidates.push_back("folded_" + after_raw + (i == 0 ? "" : std::to_string(i)));
-    for (const std::string& name : candidates) {
-      if (!is_free(folding, name, plan, after) || !taken.insert({folding.type.get(), name}).second) continue;
-      folding.attribute = name;
-      return;
-    }
+  const auto take = [&](const std::string& name) {
+    if (!is_free(folding, name, plan, after) || !taken.insert({folding.type.get(), name}).second) return false;
+    folding.attribute = name;
+    return true;
+  };
+  if (is_one_layer(folding, after) && take("weight")) return;
+  const std::string name = name_after_raw(folding, root);
+  if (take(name) || take("folded_" + name)) return;
+  for (int i = 2; !take("folded_" + name + "_" + std::to_string(i)); ++i) {
   }
 }
 
@@ -83,7 +82,7 @@ void choose_attribute(Folding& folding, const Module& root, const Plan& plan, co
 std::vector<Operand> wrapped_biases(const Folding& folding) {
   std::vector<Operand> found;
   std::set<std::vector<std::string>> places;
-  for (const Operand& weight : folding.use.operands) {
+  for (const Operand& weight : folding.operands) {
     const auto bias = bias_of(weight);
     const auto chain = bias ? attribute_chain(bias->value()) : std::nullopt;
     if (!chain || chain->names.size() < 2 || chain->root != chain->root->owningGraph()->inputs()[0]) return {};

@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "rewrite/module_tree.h"
+#include "rewrite/weights/call_sites.h"
 #include "rewrite/weights/classify.h"
 #include "rewrite/weights/naming.h"
 #include "rewrite/weights/state_writers.h"
@@ -27,26 +28,20 @@ Cell by_type(const Cell& cell) {
   return {static_cast<const c10::ivalue::Object*>(cell.owner)->type().get(), cell.name};
 }
 
-// Where a call passes the weight to a layer's method.
-struct CallSite {
-  Module caller;
-  Graph* graph = nullptr;
-  Node* call = nullptr;
-};
-
 class Planner {
 public:
   Planner(const Module& root, const std::function<bool(const std::string&)>& selected)
-      : root_(root), selected_(selected), instances_(module_instances(root)), writers_(root) {
+      : root_(root), selected_(selected), instances_(module_instances(root)), writers_(root), calls_(instances_) {
     for (size_t i = 0; i < instances_.size(); ++i) order_[instances_[i].path] = i;
   }
 
   Plan run() {
+    const std::set<Cell> written = writers_.cells();
     for (const c10::ClassTypePtr& type : module_types(root_)) {
       for (torch::jit::Function* method : type->methods()) {
         auto* function = torch::jit::tryToGraphFunction(*method);
         if (function == nullptr) continue;
-        for (const WeightUse& use : weight_uses(*function->graph(), writers_.cells())) {
+        for (const WeightUse& use : weight_uses(*function->graph(), written)) {
           consider(type, method->name(), *function->graph(), use);
         }
       }
@@ -65,15 +60,16 @@ public:
 
 private:
   void consider(const c10::ClassTypePtr& type, const std::string& method, Graph& graph, const WeightUse& use) {
-    Folding folding{type, method, use, {}, {}, "", {}};
+    Folding folding{type, use.operands, {}, {}, {}, "", {}};
     std::vector<FoldEntry> declined;
     size_t plain = 0;
     for (const Instance& instance : instances_) {
       if (instance.module.type() != type) continue;
       PlannedWeight weight{instance.module, {}, {}, {}};
       weight.entry.path = instance.path;
-      const std::vector<CallSite> sites = use.is_argument ? call_sites(instance, method) : std::vector<CallSite>{};
-      if (!follow(use, instance, graph, sites, weight)) {
+      const std::vector<CallSite> sites =
+          use.is_argument ? calls_.of(instance.module, method) : std::vector<CallSite>{};
+      if (!follow(use, instance, method, graph, sites, weight)) {
         ++plain;
         continue;
       }
@@ -85,16 +81,63 @@ private:
         declined.push_back(std::move(weight.entry));
       }
     }
-    if (!use.is_argument) folding.taken = use.operands;
+    if (use.is_argument) {
+      folding.passed.push_back({method, use.value});
+    } else {
+      folding.taken = use.operands;
+    }
     const bool is_mixed = !folding.weights.empty() && plain + declined.size() > 0;
     if (is_mixed) {
       for (const Instance& instance : instances_) {
         if (instance.module.type() == type) plan_.to_split.push_back(instance.path);
       }
-    } else if (!folding.weights.empty()) {
+    } else if (!folding.weights.empty() && !joined(folding)) {
       plan_.foldings.push_back(std::move(folding));
     }
     plan_.entries.insert(plan_.entries.end(), declined.begin(), declined.end());
+  }
+
+  // Joins a folding to an earlier one of the type that gives every instance the same weight.
+  bool joined(const Folding& folding) {
+    for (Folding& earlier : plan_.foldings) {
+      if (earlier.type != folding.type || earlier.weights.size() != folding.weights.size()) continue;
+      bool is_same = true;
+      for (size_t i = 0; i < folding.weights.size() && is_same; ++i) {
+        is_same = earlier.weights[i].value.is_same(folding.weights[i].value);
+      }
+      if (!is_same) continue;
+      earlier.operands.insert(earlier.operands.end(), folding.operands.begin(), folding.operands.end());
+      earlier.passed.insert(earlier.passed.end(), folding.passed.begin(), folding.passed.end());
+      earlier.taken.insert(earlier.taken.end(), folding.taken.begin(), folding.taken.end());
+      for (size_t i = 0; i < folding.weights.size(); ++i) {
+        WeightPath& path = earlier.weights[i].path;
+        const WeightPath& more = folding.weights[i].path;
+        path.reads.insert(more.reads.begin(), more.reads.end());
+        path.writes.insert(more.writes.begin(), more.writes.end());
+        path.writers.insert(more.writers.begin(), more.writers.end());
+        path.objects.insert(more.objects.begin(), more.objects.end());
+      }
+      return true;
+    }
+    return false;
+  }
+
+  // Layers that share their raw tensors (one module under two names, exported as two) share the folded weight as well.
+  at::Tensor shared(const WeightPath& path, const at::Tensor& weight) {
+    std::vector<const void*> tensors;
+    for (const Cell& cell : path.reads) {
+      const c10::IValue value = static_cast<const c10::ivalue::Object*>(cell.owner)->getAttr(cell.name);
+      if (value.isTensor() && value.toTensor().defined()) tensors.push_back(value.toTensor().unsafeGetTensorImpl());
+    }
+    std::sort(tensors.begin(), tensors.end());
+    std::vector<at::Tensor>& known = folded_[tensors];
+    for (const at::Tensor& tensor : known) {
+      if (tensor.sizes().equals(weight.sizes()) && tensor.dtype() == weight.dtype() && at::equal(tensor, weight)) {
+        return tensor;
+      }
+    }
+    known.push_back(weight);
+    return weight;
   }
 
   static void take(Folding& folding, const Operand& operand) {
@@ -103,8 +146,8 @@ private:
   }
 
   // Follows the weight of one instance. False when it is a plain one after all.
-  bool follow(const WeightUse& use, const Instance& instance, Graph& graph, const std::vector<CallSite>& sites,
-              PlannedWeight& weight) {
+  bool follow(const WeightUse& use, const Instance& instance, const std::string& method, Graph& graph,
+              const std::vector<CallSite>& sites, PlannedWeight& weight) {
     if (!use.is_argument) {
       weight.path = follow_weight(instance.module, graph, use.operands[0]);
       if (weight.path.refusal) return true;
@@ -115,13 +158,15 @@ private:
       return follow_weight(site.caller, *site.graph, {site.call, use.value->offset()});
     };
     weight.path = at(sites[0]);
-    // A function that is given its weight by its callers has nothing to fold; a hook's product has.
-    if (weight.path.refusal || !weight.path.transforms || !reads_tensor(weight.path, use.of_product)) return false;
+    // A function that is given its weight by its callers has nothing to fold; what makes a weight of a parameter has.
+    if (weight.path.refusal) return modulates_attribute(sites[0].call->input(use.value->offset()));
+    if (!weight.path.transforms || !reads_tensor(weight.path, use.of_product)) return false;
     const auto is_layer = [&](const torch::jit::Use& user) {
       return std::any_of(use.operands.begin(), use.operands.end(), [&](const Operand& operand) {
         return operand.node == user.user && operand.index == user.offset;
       });
     };
+    if (!calls_.are_all_known(instance.module.type(), method)) weight.path.refusal = "is passed in by unknown callers";
     const auto users = use.value->uses();
     if (!std::all_of(users.begin(), users.end(), is_layer)) {
       weight.path.refusal = "is used for something else too";
@@ -162,7 +207,7 @@ private:
       entry.reason = "the weight " + *evaluation.failure;
       return;
     }
-    weight.value = evaluation.weight;
+    weight.value = shared(weight.path, evaluation.weight);
     entry.form = classify(weight.path, weight.value);
     entry.dtype = dtype_name(weight.value.scalar_type());
     if (const auto raw = raw_weight(weight.path, weight.value)) {
@@ -200,40 +245,6 @@ private:
     return text;
   }
 
-  // Every call of `method` on this instance.
-  std::vector<CallSite> call_sites(const Instance& callee, const std::string& method) {
-    if (!calls_known_) index_calls();
-    const auto found = calls_.find({callee.module._ivalue().get(), method});
-    return found == calls_.end() ? std::vector<CallSite>{} : found->second;
-  }
-
-  void index_calls() {
-    calls_known_ = true;
-    for (const Instance& instance : instances_) {
-      for (torch::jit::Function* method : instance.module.type()->methods()) {
-        auto* function = torch::jit::tryToGraphFunction(*method);
-        if (function == nullptr) continue;
-        Graph* graph = function->graph().get();
-        for_each_node(graph->block(), [&](Node* node) {
-          if (node->kind() != c10::prim::CallMethod) return;
-          const void* callee = callee_of(node, instance.module);
-          if (callee != nullptr) {
-            calls_[{callee, node->s(c10::attr::name)}].push_back({instance.module, graph, node});
-          }
-        });
-      }
-    }
-  }
-
-  static const void* callee_of(Node* call, const Module& caller) {
-    if (call->input(0) == call->owningGraph()->inputs()[0]) return caller._ivalue().get();
-    const auto chain = attribute_chain(call->input(0));
-    const auto place = chain ? resolve_chain(*chain, caller) : std::nullopt;
-    if (!place) return nullptr;
-    const c10::IValue value = place->first->getAttr(place->second);
-    return value.isObject() ? value.toObject().get() : nullptr;
-  }
-
   void decline(Folding& folding, const std::string& reason) {
     for (PlannedWeight& weight : folding.weights) {
       weight.entry.status = FoldStatus::kDeclined;
@@ -248,9 +259,10 @@ private:
     for (bool changed = true; changed;) {
       collect_cells();
       const Liveness after(root_, plan_.cut, plan_.cells);
+      const std::set<std::int64_t> own = writers_of_paths();
       changed = false;
       for (Folding& folding : plan_.foldings) {
-        if (const auto reason = noticed(folding, after)) {
+        if (const auto reason = noticed(folding, after, own)) {
           decline(folding, *reason);
           changed = true;
         }
@@ -273,13 +285,18 @@ private:
     }
   }
 
-  std::optional<std::string> noticed(const Folding& folding, const Liveness& after) const {
-    std::set<std::int64_t> own;
-    for (const Folding& other : plan_.foldings) {
-      for (const PlannedWeight& weight : other.weights) {
-        own.insert(weight.path.writers.begin(), weight.path.writers.end());
+  std::set<std::int64_t> writers_of_paths() const {
+    std::set<std::int64_t> writers;
+    for (const Folding& folding : plan_.foldings) {
+      for (const PlannedWeight& weight : folding.weights) {
+        writers.insert(weight.path.writers.begin(), weight.path.writers.end());
       }
     }
+    return writers;
+  }
+
+  std::optional<std::string> noticed(const Folding& folding, const Liveness& after,
+                                     const std::set<std::int64_t>& own) const {
     for (const PlannedWeight& weight : folding.weights) {
       for (const Cell& cell : weight.path.writes) {
         if (after.reads(by_type(cell))) {
@@ -301,9 +318,9 @@ private:
   const std::function<bool(const std::string&)>& selected_;
   std::vector<Instance> instances_;
   StateWriters writers_;
+  CallSites calls_;
   std::map<std::string, size_t> order_;
-  bool calls_known_ = false;
-  std::map<std::pair<const void*, std::string>, std::vector<CallSite>> calls_;
+  std::map<std::vector<const void*>, std::vector<at::Tensor>> folded_;  // by the tensors they come from
   Plan plan_;
 };
 

@@ -25,12 +25,19 @@ struct PlannedWeight {
   report::FoldEntry entry;
 };
 
-// One weight of one method of a type, in all its instances: code is edited once for them.
+// Where a method receives the weight from its callers.
+struct PassedWeight {
+  std::string method;
+  torch::jit::Value* argument = nullptr;
+};
+
+// One weight of a type, in all its instances: code is edited once for them. A layer that a trace met twice takes it in
+// several methods (`forward`, `forward1`).
 struct Folding {
   c10::ClassTypePtr type;
-  std::string method;
-  WeightUse use;
-  std::vector<Operand> taken;          // the operands that take the weight: of layers, or of calls that pass it in
+  std::vector<Operand> operands;       // of layers
+  std::vector<PassedWeight> passed;    // where it comes in as an argument, and has to go from the calls
+  std::vector<Operand> taken;          // what no longer needs the path: operands of layers, or of calls that pass it in
   std::vector<PlannedWeight> weights;  // one an instance
   std::string attribute;               // where the layer keeps it: "weight", unless that is taken
   std::vector<Operand> bias;           // a bias inside what the weight's path leaves behind, to be moved to the layer

@@ -34,8 +34,11 @@ void declare(const Module& root, const c10::ClassTypePtr& type, const std::strin
   type->addAttribute(name, std::move(kind), is_parameter);
 }
 
-Value* get_attribute(Node* before, const std::string& name) {
-  Graph* graph = before->owningGraph();
+// Reads an attribute for an operator: before its lists of sizes, which are then still printed in their places.
+Value* get_attribute(Node* user, const std::string& name) {
+  Graph* graph = user->owningGraph();
+  Node* before = user;
+  while (before->prev()->kind() == c10::prim::ListConstruct) before = before->prev();
   const torch::jit::WithInsertPoint here(before);
   Value* value = graph->insertGetAttr(graph->inputs()[0], name);
   value->setDebugName(name);
@@ -47,10 +50,12 @@ void replace_operands(const std::vector<Operand>& operands, const std::string& n
 }
 
 // A hook's product came in as an argument: callers no longer pass it.
-void drop_argument(const Folding& folding) {
-  auto& function = torch::jit::toGraphFunction(folding.type->getMethod(folding.method));
-  const size_t index = folding.use.value->offset();
-  for (const Operand& call : folding.taken) call.node->removeInput(call.index);
+void drop_argument(const Folding& folding, const PassedWeight& passed) {
+  auto& function = torch::jit::toGraphFunction(folding.type->getMethod(passed.method));
+  const size_t index = passed.argument->offset();
+  for (const Operand& call : folding.taken) {
+    if (called_function(call.node) == &function) call.node->removeInput(call.index);
+  }
   std::vector<c10::Argument> arguments = function.getSchema().arguments();
   arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(index));
   function.setSchema(function.getSchema().cloneWithArguments(std::move(arguments)));
@@ -78,8 +83,8 @@ void store_weight(const Module& root, Folding& folding) {
     const auto raw = raw_weight(weight.path, weight.value);
     store(weight.layer._ivalue(), folding.attribute, weight.value.requires_grad_(raw && raw->tensor.requires_grad()));
   }
-  replace_operands(folding.use.operands, folding.attribute);
-  if (folding.use.is_argument) drop_argument(folding);
+  replace_operands(folding.operands, folding.attribute);
+  for (const PassedWeight& passed : folding.passed) drop_argument(folding, passed);
 }
 
 // What became of the keys: each folded layer's own, and those of its path that went or were overwritten.

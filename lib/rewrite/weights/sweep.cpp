@@ -5,6 +5,9 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
 #include <algorithm>
+#include <map>
+#include <unordered_map>
+#include <utility>
 
 #include "rewrite/module_tree.h"
 
@@ -85,10 +88,24 @@ std::set<Cell> mentioned_cells(const Module& root) {
   return cells;
 }
 
-bool is_inside(const std::string& path, const std::vector<std::string>& owners) {
-  return std::any_of(owners.begin(), owners.end(), [&](const std::string& owner) {
-    return path == owner || owner.empty() || path.compare(0, owner.size() + 1, owner + ".") == 0;
-  });
+std::vector<std::pair<c10::ClassTypePtr, std::vector<std::string>>> paths_by_type(const Module& root) {
+  std::vector<std::pair<c10::ClassTypePtr, std::vector<std::string>>> found;
+  std::unordered_map<const c10::ClassType*, size_t> places;
+  for (const Instance& instance : module_instances(root)) {
+    const auto [place, is_new] = places.emplace(instance.module.type().get(), found.size());
+    if (is_new) found.push_back({instance.module.type(), {}});
+    found[place->second].second.push_back(instance.path);
+  }
+  return found;
+}
+
+// Whether the path is one of the owners' or leads on from one.
+bool is_inside(const std::string& path, const std::set<std::string>& owners) {
+  if (owners.count("") != 0 || owners.count(path) != 0) return true;
+  for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', dot + 1)) {
+    if (owners.count(path.substr(0, dot)) != 0) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -113,23 +130,27 @@ void sweep_code(const Module& root, const Liveness& before, const Liveness& afte
 
 void sweep_attributes(const Module& root, const std::set<Cell>& cells, const std::set<Cell>& kept,
                       const std::vector<std::string>& owners) {
-  // Removing a submodule takes code with it that mentions others: from the outside in, until nothing changes.
-  for (bool removed = true; removed;) {
-    removed = false;
+  const std::set<std::string> folded(owners.begin(), owners.end());
+  struct Removal {
+    c10::ClassTypePtr type;
+    std::string name;
+  };
+  // From the outside in, one depth at a time: a submodule that goes takes code with it that mentions others, and what
+  // is then still there has a path outside of the folded layers if it is shared with one.
+  for (;;) {
+    std::map<std::int64_t, std::vector<Removal>> by_depth;
     const std::set<Cell> mentioned = mentioned_cells(root);
-    for (const auto& type : module_types(root)) {
-      const std::vector<Instance> instances = instances_of(root, type);
-      const bool is_inner = std::all_of(instances.begin(), instances.end(),
-                                        [&](const Instance& instance) { return is_inside(instance.path, owners); });
-      if (!is_inner) continue;
-      for (const Cell& cell : cells) {
-        const bool is_needed = mentioned.count(cell) != 0 || kept.count(cell) != 0 || cell.name == "training";
-        if (cell.owner != type.get() || is_needed || !type->hasAttribute(cell.name)) continue;
-        remove_attribute(root, type, cell.name);
-        removed = true;
+    for (const auto& [type, paths] : paths_by_type(root)) {
+      const auto is_inner = [&](const std::string& path) { return is_inside(path, folded); };
+      if (!std::all_of(paths.begin(), paths.end(), is_inner)) continue;
+      const auto depth = std::count(paths[0].begin(), paths[0].end(), '.');
+      for (auto cell = cells.lower_bound({type.get(), ""}); cell != cells.end() && cell->owner == type.get(); ++cell) {
+        const bool is_needed = mentioned.count(*cell) != 0 || kept.count(*cell) != 0 || cell->name == "training";
+        if (!is_needed && type->hasAttribute(cell->name)) by_depth[depth].push_back({type, cell->name});
       }
-      if (removed) break;
     }
+    if (by_depth.empty()) return;
+    for (const Removal& removal : by_depth.begin()->second) remove_attribute(root, removal.type, removal.name);
   }
 }
 

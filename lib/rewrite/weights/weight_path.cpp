@@ -72,7 +72,7 @@ private:
     if (node->kind() != c10::prim::Param) return include(unit_of(node));
     Node* owner = node->owningBlock()->owningNode();
     if (owner == nullptr) {
-      if (value->offset() != 0) refuse("depends on the input `" + value->debugName() + "`");
+      if (value->offset() != 0) refuse("depends on the input `" + value->debugNameBase() + "`");
     } else if (nodes_.count(owner) == 0) {
       refuse("changes from one turn of a loop to the next");
     }

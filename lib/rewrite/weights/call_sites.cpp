@@ -1,0 +1,57 @@
+// Where the code of a model calls the methods of its module instances.
+#include "rewrite/weights/call_sites.h"
+
+#include <torch/csrc/jit/api/function_impl.h>
+
+#include "rewrite/weights/graph_tools.h"
+
+namespace flashconvert::rewrite::weights {
+namespace {
+
+using torch::jit::Module;
+using torch::jit::Node;
+
+const void* callee_of(Node* call, const Module& caller) {
+  if (call->input(0) == call->owningGraph()->inputs()[0]) return caller._ivalue().get();
+  const auto chain = attribute_chain(call->input(0));
+  const auto place = chain ? resolve_chain(*chain, caller) : std::nullopt;
+  if (!place) return nullptr;
+  const c10::IValue value = place->first->getAttr(place->second);
+  return value.isObject() ? value.toObject().get() : nullptr;
+}
+
+}  // namespace
+
+CallSites::CallSites(const std::vector<Instance>& instances) {
+  for (const Instance& instance : instances) {
+    for (torch::jit::Function* method : instance.module.type()->methods()) {
+      auto* function = torch::jit::tryToGraphFunction(*method);
+      if (function == nullptr) continue;
+      function->ensure_defined();
+      torch::jit::Graph* graph = function->graph().get();
+      for_each_node(graph->block(), [&](Node* node) {
+        if (node->kind() != c10::prim::CallMethod) return;
+        const void* callee = callee_of(node, instance.module);
+        const torch::jit::Function* target = called_function(node);
+        if (callee != nullptr) {
+          calls_[{callee, node->s(c10::attr::name)}].push_back({instance.module, graph, node});
+        } else if (target != nullptr) {
+          unresolved_.insert(target);
+        }
+        if (target == nullptr) unknown_.insert(node->s(c10::attr::name));
+      });
+    }
+  }
+}
+
+const std::vector<CallSite>& CallSites::of(const Module& callee, const std::string& method) const {
+  static const std::vector<CallSite> kNone;
+  const auto found = calls_.find({callee._ivalue().get(), method});
+  return found == calls_.end() ? kNone : found->second;
+}
+
+bool CallSites::are_all_known(const c10::ClassTypePtr& type, const std::string& method) const {
+  return unknown_.count(method) == 0 && unresolved_.count(type->findMethod(method)) == 0;
+}
+
+}  // namespace flashconvert::rewrite::weights
