@@ -2,7 +2,11 @@
 // only one of them is on the device at a time.
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <cmath>
 #include <optional>
+#include <sstream>
+#include <stdexcept>
 #include <utility>
 
 #include "common/error.h"
@@ -102,6 +106,36 @@ bool any_output_is(const std::vector<Outcome>& outcomes, std::initializer_list<c
   return false;
 }
 
+bool uses_tf32(c10::Device device) {
+  const auto& context = at::globalContext();
+  return device.is_cuda() && (context.allowTF32CuDNN() || context.allowTF32CuBLAS());
+}
+
+// An original that agrees with its reference to fewer than half of its digits is another function there (a value that
+// only float64 can hold passes a threshold), and twice its error would allow anything.
+double faithful_error(c10::ScalarType type, c10::Device device) {
+  int digits = 52;  // binary, of the mantissa
+  if (type == c10::kFloat) digits = uses_tf32(device) ? 10 : 23;
+  if (type == c10::kHalf) digits = 10;
+  if (type == c10::kBFloat16) digits = 7;
+  return std::exp2(-digits / 2.0);
+}
+
+// Throws when the original is too far from what `outcomes` say that it computes.
+void check_faithful(const Originals& originals, const std::vector<Outcome>& outcomes) {
+  for (std::size_t i = 0; i < outcomes.size(); ++i) {
+    const c10::IValue& original = originals.outcomes[i].output;
+    for (const auto& output : compare_evaluations({outcomes[i].output, original, original, original})) {
+      const auto type = parse_dtype(output.dtype);
+      if (!type || !at::isFloatingType(*type) || output.error_original <= faithful_error(*type, originals.device))
+        continue;
+      std::ostringstream message;
+      message << output.name << " of the original is " << output.error_original << " of its scale away";
+      throw std::runtime_error(message.str());
+    }
+  }
+}
+
 // The original evaluated in `type`; sets `failure` and returns nothing when that is not possible.
 std::optional<std::vector<Outcome>> evaluate_in(const torch::jit::Module& original, const Originals& originals,
                                                 c10::ScalarType type, std::string& failure) {
@@ -110,6 +144,7 @@ std::optional<std::vector<Outcome>> evaluate_in(const torch::jit::Module& origin
     for (const Outcome& outcome : outcomes) {
       if (outcome.error) throw std::runtime_error(*outcome.error);
     }
+    check_faithful(originals, outcomes);
     return outcomes;
   } catch (const std::exception& error) {
     failure += (failure.empty() ? "" : "; ") + dtype_name(type) + " failed: " + brief_message(error);
@@ -119,11 +154,9 @@ std::optional<std::vector<Outcome>> evaluate_in(const torch::jit::Module& origin
 
 // Where torch computes float32 products in TF32 by default, both models do, and the figures of the original show it.
 std::string tf32_note(c10::Device device) {
-  if (!device.is_cuda()) return "";
-  const auto& context = at::globalContext();
-  const bool convolutions = context.allowTF32CuDNN();
-  const bool products = context.allowTF32CuBLAS();
-  if (!convolutions && !products) return "";
+  if (!uses_tf32(device)) return "";
+  const bool convolutions = at::globalContext().allowTF32CuDNN();
+  const bool products = at::globalContext().allowTF32CuBLAS();
   return std::string("; torch's defaults allow TF32 in float32 ") + (convolutions && products
                                                                          ? "convolutions and matrix products"
                                                                      : convolutions ? "convolutions"
@@ -187,13 +220,27 @@ void explain_randomness(PlacedModule& original, const Case& test, const Outcome&
 
 }  // namespace
 
-report::Parity compare_modules(torch::jit::Module& original, torch::jit::Module& converted,
-                               const std::vector<Case>& cases, const VerifyOptions& options) {
-  const Originals originals = run_originals(original, cases, options.device);
+struct Verifier::Evaluated {
+  torch::jit::Module original;
+  Originals originals;
+  Reference reference;
+};
+
+Verifier::Verifier(const torch::jit::Module& original, const std::vector<Case>& cases, const VerifyOptions& options) {
+  Originals originals = run_originals(original, cases, options.device);
   if (originals.cases.empty()) {
     throw Error(ErrorKind::kUsage, "there are no inputs to verify with", "Give some with --inputs or --input-spec.");
   }
-  const Reference reference = find_reference(original, originals);
+  Reference reference = find_reference(original, originals);
+  evaluated_ = std::make_unique<const Evaluated>(Evaluated{original, std::move(originals), std::move(reference)});
+}
+
+Verifier::~Verifier() = default;
+Verifier::Verifier(Verifier&&) noexcept = default;
+Verifier& Verifier::operator=(Verifier&&) noexcept = default;
+
+report::Parity Verifier::compare(const torch::jit::Module& converted) const {
+  const auto& [original, originals, reference] = *evaluated_;
   const auto& yardstick = reference.yardstick.empty() ? originals.outcomes : reference.yardstick;
   const std::vector<Outcome> results = run_all(converted, {{originals.device}}, originals.cases);
 
@@ -214,6 +261,11 @@ report::Parity compare_modules(torch::jit::Module& original, torch::jit::Module&
     parity.cases.push_back(std::move(entry));
   }
   return parity;
+}
+
+report::Parity compare_modules(torch::jit::Module& original, torch::jit::Module& converted,
+                               const std::vector<Case>& cases, const VerifyOptions& options) {
+  return Verifier(original, cases, options).compare(converted);
 }
 
 }  // namespace flashconvert::verify

@@ -4,7 +4,7 @@
 
 #include <torch/script.h>
 
-#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,8 +38,24 @@ struct InputOptions {
 std::vector<Case> make_cases(const checkpoint::Checkpoint& original, const InputOptions& options,
                              const VerifyOptions& verification = {});
 
-// Runs every case through both modules (each is moved to the device and back). A case that the original rejects raises
-// Error(kUsage) unless it is derived, in which case it is left out.
+// Judges conversions of one checkpoint: the original and its reference are evaluated once, whatever number of converted
+// modules is compared with them. Modules are moved to the device and put back as they were.
+class Verifier {
+public:
+  // A case that the original rejects raises Error(kUsage) unless it is derived, in which case it is left out.
+  Verifier(const torch::jit::Module& original, const std::vector<Case>& cases, const VerifyOptions& options);
+  ~Verifier();
+  Verifier(Verifier&&) noexcept;
+  Verifier& operator=(Verifier&&) noexcept;
+
+  report::Parity compare(const torch::jit::Module& converted) const;
+
+private:
+  struct Evaluated;
+  std::unique_ptr<const Evaluated> evaluated_;
+};
+
+// One comparison: Verifier(original, cases, options).compare(converted).
 report::Parity compare_modules(torch::jit::Module& original, torch::jit::Module& converted,
                                const std::vector<Case>& cases, const VerifyOptions& options);
 
