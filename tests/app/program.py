@@ -33,10 +33,11 @@ class Attention(torch.nn.Module):
         self.v = torch.nn.Linear(width, width)
         self.out = torch.nn.Linear(width, width)
         self.heads = heads
-        self.scale = (width // heads) ** -0.5
+        self.features = width // heads
+        self.scale = self.features**-0.5
 
     def split(self, x):
-        return x.view(x.shape[0], x.shape[1], self.heads, x.shape[2] // self.heads).transpose(1, 2)
+        return x.view(x.shape[0], x.shape[1], self.heads, self.features).transpose(1, 2)
 
     def weights(self, x):
         return torch.softmax(self.split(self.q(x)) @ self.split(self.k(x)).transpose(-2, -1) * self.scale, dim=-1)
