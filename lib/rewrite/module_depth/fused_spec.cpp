@@ -169,7 +169,8 @@ private:
     const std::size_t first = group.operands[0];
     const std::string shape =
         std::to_string(group.operands.size()) + ", " + head_count(first) + ", " + head_size(first);
-    out_ << "  " << joined << " = " << cut(linear(group), group.argument, shape, is_open(first)) << "\n";
+    out_ << "  projected = " << linear(group) << "\n";
+    out_ << "  " << joined << " = " << cut("projected", group.argument, shape, is_open(first)) << "\n";
     out_ << "  " << names << " = torch.unbind(torch.permute(" << joined
          << (region_.batch_first ? ", [2, 0, 3, 1, 4]" : ", [2, 1, 3, 0, 4]") << "), 0)\n";
   }
