@@ -146,6 +146,19 @@ std::string speed_change(const Bench& bench) {
   return "as fast";
 }
 
+std::string needs_text(const Report& report) {
+  std::vector<std::string> ours, others;
+  for (const auto& name : report.operators_needed) {
+    (name.rfind("flashconvert::", 0) == 0 ? ours : others).push_back(name);
+  }
+  std::string text = fmt::format("{}", fmt::join(ours, ", "));
+  if (!ours.empty() && !report.library.empty()) text += " from " + report.library;
+  if (!others.empty()) {
+    text += fmt::format("{}{} as the input did", ours.empty() ? "" : ", ", fmt::join(others, ", "));
+  }
+  return text;
+}
+
 LoadingLines loading_lines(const Report& report) {
   // What went to standard output has the name that its reader gave it.
   const std::string output = !report.output || report.output->path == "-" ? "output.pt" : report.output->path;

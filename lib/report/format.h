@@ -37,6 +37,10 @@ ParityFigures parity_figures(const Parity& parity);
 // "1.98 x faster", "1.02 x slower", "as fast"
 std::string speed_change(const Bench& bench);
 
+// "flashconvert::attention from /…/libflashconvert_ops.so, mine::op as the input did"; empty where it needs nothing
+// beyond torch's own operators.
+std::string needs_text(const Report& report);
+
 // The exact lines that load the output; empty `library` where it needs none.
 struct LoadingLines {
   std::string python;

@@ -89,10 +89,8 @@ std::string messages(const Report& report) {
 std::string loading_section(const Report& report) {
   if (!report.output) return "";
   const LoadingLines lines = loading_lines(report);
-  const std::string needs = report.operators_needed.empty()
-                                ? "It needs no library beyond torch."
-                                : fmt::format("It needs {}{}.", fmt::join(report.operators_needed, ", "),
-                                              report.library.empty() ? "" : " from " + report.library);
+  const std::string needed = needs_text(report);
+  const std::string needs = needed.empty() ? "It needs no library beyond torch." : "It needs " + needed + ".";
   return fmt::format("<h3>Loading the output</h3><p>{}</p><pre><em>Python</em>  {}\n<em>C++</em>     {}</pre>",
                      escape(needs), escape(lines.python), escape(lines.cpp));
 }

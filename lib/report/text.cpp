@@ -111,7 +111,7 @@ std::string seconds_summary(const std::map<std::string, double>& seconds) {
 }
 
 void add_output_lines(std::vector<std::string>& lines, const Report& report, const TextOptions& options) {
-  const std::string needed = fmt::format("{}", fmt::join(report.operators_needed, ", "));
+  const std::string needed = needs_text(report);
   if (!report.output) {
     if (options.dry_run) {
       lines.push_back(labelled("output", "none (dry run)"));
@@ -124,10 +124,7 @@ void add_output_lines(std::vector<std::string>& lines, const Report& report, con
   const std::string path = report.output->path == "-" ? "standard output" : report.output->path;
   lines.push_back(labelled("output", fmt::format("{}, {}", path, human_bytes(report.output->bytes))));
   const LoadingLines load = loading_lines(report);
-  if (!needed.empty()) {
-    lines.push_back(
-        labelled("needs", report.library.empty() ? needed : fmt::format("{} from {}", needed, report.library)));
-  }
+  if (!needed.empty()) lines.push_back(labelled("needs", needed));
   lines.push_back(labelled("Python", load.python));
   lines.push_back(labelled("C++", load.cpp));
 }

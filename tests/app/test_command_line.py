@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import unittest
 
 import torch
@@ -187,6 +188,7 @@ class Options(ProgramTest):
         self.assertIn("--skip 'absent' matches no attention site", done.stderr)
 
     def test_no_fold(self):
+        torch.ops.load_library(OPERATORS)
         self.assertEqual(self.report(self.encoder, self.output)["folded"][0]["status"], "folded")
         self.assertNotIn("head.parametrizations.weight.original0", torch.jit.load(str(self.output)).state_dict())
         report = self.report(self.encoder, self.output, "--no-fold", "--force")
@@ -203,7 +205,7 @@ class Options(ProgramTest):
         report = self.report(self.encoder, self.output, "--backend", "portable")
         self.assertEqual(report["operators"]["needed"], [])
         load = f"import torch; torch.jit.load({str(self.output)!r})(torch.ones(1, 3, 16))"
-        subprocess.run(["python3", "-c", load], check=True, timeout=120, env=os.environ)
+        subprocess.run([sys.executable, "-c", load], check=True, timeout=120, env=os.environ)
         self.assert_same_function(self.encoder, self.output)
 
     def test_revert_failing(self):

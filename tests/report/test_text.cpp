@@ -103,7 +103,18 @@ TEST_CASE("a dry run shows the operators before and after") {
   CHECK(has_line(lines, "flashconvert::attention         0        12"));
   CHECK(has_line(lines, "total                          60        36"));
   CHECK(has_line(lines, "output    none (dry run)"));
-  CHECK(has_line(lines, "needs     flashconvert::attention"));
+  CHECK(has_line(lines, "needs     flashconvert::attention from /opt/lib/libflashconvert_ops.so"));
+}
+
+TEST_CASE("operators that the input needed already are told from ours") {
+  Report report = sample_report();
+  report.operators_needed = {"flashconvert::attention", "mine::gate", "mine::norm"};
+  CHECK(needs_text(report) ==
+        "flashconvert::attention from /opt/lib/libflashconvert_ops.so, mine::gate, mine::norm as the input did");
+  report.operators_needed = {"mine::gate"};
+  CHECK(needs_text(report) == "mine::gate as the input did");
+  report.operators_needed.clear();
+  CHECK(needs_text(report).empty());
 }
 
 TEST_CASE("colours appear only when asked for") {
