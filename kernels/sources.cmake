@@ -1,10 +1,11 @@
 # flashconvert_kernels: a static library, hidden symbols, its own copy of the CUDA runtime. Every kernel is compiled to
-# machine code for sm_80, which sm_86 and sm_89 run too, and to PTX, from which the driver compiles for anything newer.
+# machine code for sm_80, which sm_86 and sm_89 run too, and for sm_90, and to PTX, from which the driver compiles for
+# anything newer.
 file(GLOB sm80_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/instances/*.cu)
 add_library(flashconvert_kernels STATIC src/dispatch.cpp src/parameters.cpp ${sm80_sources})
 set_source_files_properties(
   ${sm80_sources} PROPERTIES COMPILE_OPTIONS
-                             "-gencode=arch=compute_80,code=sm_80;-gencode=arch=compute_80,code=compute_80")
+                             "-gencode=arch=compute_80,code=[sm_80,sm_90,compute_80]")
 
 target_link_libraries(
   flashconvert_kernels

@@ -28,19 +28,25 @@ struct Kernel {
 constexpr int kSm80 = 80;
 
 bool accepts_any(const AttentionProblem& /*problem*/) { return true; }
+bool is_short(const AttentionProblem& problem) { return problem.query_length <= 64; }
 std::size_t no_workspace(const AttentionProblem& /*problem*/) { return 0; }
 
-template <DType kDType, int kHeadDim, Variant kVariant>
+template <Variant kVariant, Lengths kLengths>
+bool accepts(const AttentionProblem& problem) {
+  return (kVariant == Variant::kGeneral || is_plain(problem)) && (kLengths == Lengths::kLong || is_short(problem));
+}
+
+template <DType kDType, int kHeadDim, Variant kVariant, Lengths kLengths = Lengths::kLong>
 constexpr Kernel mma16(const char* name) {
   return {name,
           kSm80,
           false,
           kDType,
           kHeadDim,
-          kVariant == Variant::kPlain ? is_plain : accepts_any,
+          accepts<kVariant, kLengths>,
           no_workspace,
           [](const AttentionProblem& problem, void* /*workspace*/, cudaStream_t stream) {
-            return launch_mma16<kDType, kHeadDim, kVariant>(problem, stream);
+            return launch_mma16<kDType, kHeadDim, kVariant, kLengths>(problem, stream);
           }};
 }
 
@@ -62,28 +68,46 @@ constexpr DType kF16 = DType::kFloat16;
 constexpr DType kBF16 = DType::kBFloat16;
 constexpr Variant kPlain = Variant::kPlain;
 constexpr Variant kGeneral = Variant::kGeneral;
+constexpr Lengths kShort = Lengths::kShort;
 
-// In order of preference within a dtype: the smallest bucket that holds the head, the plain variant before the general.
+// In order of preference within a dtype: the smallest bucket that holds the head; short before long, plain before
+// general.
 constexpr std::array kKernels = {
+    mma16<kF16, 32, kPlain, kShort>("sm80-mma-f16-d32-short"),
     mma16<kF16, 32, kPlain>("sm80-mma-f16-d32"),
+    mma16<kF16, 32, kGeneral, kShort>("sm80-mma-f16-d32-general-short"),
     mma16<kF16, 32, kGeneral>("sm80-mma-f16-d32-general"),
+    mma16<kF16, 64, kPlain, kShort>("sm80-mma-f16-d64-short"),
     mma16<kF16, 64, kPlain>("sm80-mma-f16-d64"),
+    mma16<kF16, 64, kGeneral, kShort>("sm80-mma-f16-d64-general-short"),
     mma16<kF16, 64, kGeneral>("sm80-mma-f16-d64-general"),
+    mma16<kF16, 96, kPlain, kShort>("sm80-mma-f16-d96-short"),
     mma16<kF16, 96, kPlain>("sm80-mma-f16-d96"),
+    mma16<kF16, 96, kGeneral, kShort>("sm80-mma-f16-d96-general-short"),
     mma16<kF16, 96, kGeneral>("sm80-mma-f16-d96-general"),
+    mma16<kF16, 128, kPlain, kShort>("sm80-mma-f16-d128-short"),
     mma16<kF16, 128, kPlain>("sm80-mma-f16-d128"),
+    mma16<kF16, 128, kGeneral, kShort>("sm80-mma-f16-d128-general-short"),
     mma16<kF16, 128, kGeneral>("sm80-mma-f16-d128-general"),
     mma16<kF16, 192, kPlain>("sm80-mma-f16-d192"),
     mma16<kF16, 192, kGeneral>("sm80-mma-f16-d192-general"),
     mma16<kF16, 256, kPlain>("sm80-mma-f16-d256"),
     mma16<kF16, 256, kGeneral>("sm80-mma-f16-d256-general"),
+    mma16<kBF16, 32, kPlain, kShort>("sm80-mma-bf16-d32-short"),
     mma16<kBF16, 32, kPlain>("sm80-mma-bf16-d32"),
+    mma16<kBF16, 32, kGeneral, kShort>("sm80-mma-bf16-d32-general-short"),
     mma16<kBF16, 32, kGeneral>("sm80-mma-bf16-d32-general"),
+    mma16<kBF16, 64, kPlain, kShort>("sm80-mma-bf16-d64-short"),
     mma16<kBF16, 64, kPlain>("sm80-mma-bf16-d64"),
+    mma16<kBF16, 64, kGeneral, kShort>("sm80-mma-bf16-d64-general-short"),
     mma16<kBF16, 64, kGeneral>("sm80-mma-bf16-d64-general"),
+    mma16<kBF16, 96, kPlain, kShort>("sm80-mma-bf16-d96-short"),
     mma16<kBF16, 96, kPlain>("sm80-mma-bf16-d96"),
+    mma16<kBF16, 96, kGeneral, kShort>("sm80-mma-bf16-d96-general-short"),
     mma16<kBF16, 96, kGeneral>("sm80-mma-bf16-d96-general"),
+    mma16<kBF16, 128, kPlain, kShort>("sm80-mma-bf16-d128-short"),
     mma16<kBF16, 128, kPlain>("sm80-mma-bf16-d128"),
+    mma16<kBF16, 128, kGeneral, kShort>("sm80-mma-bf16-d128-general-short"),
     mma16<kBF16, 128, kGeneral>("sm80-mma-bf16-d128-general"),
     mma16<kBF16, 192, kPlain>("sm80-mma-bf16-d192"),
     mma16<kBF16, 192, kGeneral>("sm80-mma-bf16-d192-general"),

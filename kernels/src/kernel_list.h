@@ -5,14 +5,12 @@
 #include <driver_types.h>
 
 #include "flashconvert/kernels/attention.h"
+#include "tuning.h"
 
 namespace flashconvert::kernels {
 
-// kPlain: scaled scores under a window, rows aligned to 16 bytes (is_plain in parameters.h). kGeneral: everything.
-enum class Variant { kPlain, kGeneral };
-
 // float16 or bfloat16, on tensor cores with fp32 accumulation.
-template <DType kDType, int kHeadDim, Variant kVariant>
+template <DType kDType, int kHeadDim, Variant kVariant, Lengths kLengths>
 cudaError_t launch_mma16(const AttentionProblem& problem, cudaStream_t stream);
 
 // float32, as three TF32 products on tensor cores.

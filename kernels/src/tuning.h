@@ -1,6 +1,8 @@
 // Every tile and register choice, in one table per kernel, with its reason. docs/kernels.md has the measurements.
 #pragma once
 
+#include <initializer_list>
+
 namespace flashconvert::kernels {
 
 // The least that the cards from sm_80 on give a block (sm_86, sm_89 and sm_120: 99 KB; sm_80: 163; sm_90: 227), so that
@@ -14,6 +16,7 @@ inline constexpr int kRegistersPerSm = 65536;
 
 // Bucket sizes: a head dimension is padded with zeros to the next of these.
 inline constexpr int kHeadDims[] = {32, 64, 96, 128, 192, 256};
+inline constexpr int kLargestShortDim = 128;  // the buckets above have 64-row tiles anyway, or nearly
 
 struct TileShape {
   int warps;
@@ -30,9 +33,27 @@ struct TileShape {
   }
 };
 
+// kPlain: scaled scores under a window, rows aligned to 16 bytes (is_plain in parameters.h). kGeneral: everything.
+enum class Variant { kPlain, kGeneral };
+
+// kShort: at most 64 queries, as in windowed attention; memory-bound, so that many small blocks are what counts.
+enum class Lengths { kLong, kShort };
+
 // 16-bit operands. A lane holds row_tiles * head_dim / 2 registers of output, row_tiles * keys / 2 of scores and some
 // 50 others.
-constexpr TileShape mma16_tile(int head_dim) {
+constexpr TileShape mma16_tile(int head_dim, Variant variant, Lengths lengths) {
+  if (lengths == Lengths::kShort) return {4, 1, 64, 2, head_dim > 64 ? 2 : variant == Variant::kPlain ? 4 : 3};
+  // The elements of the bias on their way take registers of their own: half the scores, and a second stage instead.
+  if (variant == Variant::kGeneral) {
+    switch (head_dim) {
+      case 192:
+        return {8, 1, 32, 1, 1};
+      case 256:
+        return {4, 1, 32, 1, 2};
+      default:
+        return {4, 2, 32, 2, 2};
+    }
+  }
   switch (head_dim) {
     case 32:
       return {4, 2, 64, 2, 3};
@@ -68,8 +89,8 @@ constexpr TileShape tf32x3_tile(int head_dim) {
   }
 }
 
-constexpr int mma16_shared_bytes(int head_dim) {
-  const TileShape tile = mma16_tile(head_dim);
+constexpr int mma16_shared_bytes(int head_dim, Variant variant, Lengths lengths) {
+  const TileShape tile = mma16_tile(head_dim, variant, lengths);
   return (tile.rows() + 2 * tile.stages * tile.keys) * head_dim * 2 + kBlockStateBytes;
 }
 
@@ -78,15 +99,25 @@ constexpr int tf32x3_shared_bytes(int head_dim) {
   return (tile.rows() + 2 * tile.stages * tile.keys) * (head_dim + 4) * 4 + kBlockStateBytes;
 }
 
+constexpr bool mma16_fits(int head_dim, Variant variant, Lengths lengths) {
+  const TileShape tile = mma16_tile(head_dim, variant, lengths);
+  return mma16_shared_bytes(head_dim, variant, lengths) <= kSharedBytesPerBlock &&
+         tile.row_tiles * (head_dim + tile.keys) / 2 + 40 <= tile.registers();
+}
+
+constexpr bool tf32x3_fits(int head_dim) {
+  const TileShape tile = tf32x3_tile(head_dim);
+  return tf32x3_shared_bytes(head_dim) <= kSharedBytesPerBlock &&
+         tile.row_tiles * (head_dim / 2 + 16 + tile.keys) + 40 <= tile.registers();
+}
+
 constexpr bool every_tile_fits() {
   for (const int head_dim : kHeadDims) {
-    if (mma16_shared_bytes(head_dim) > kSharedBytesPerBlock) return false;
-    if (tf32x3_shared_bytes(head_dim) > kSharedBytesPerBlock) return false;
-    const TileShape half = mma16_tile(head_dim);
-    if (half.row_tiles * (head_dim + half.keys) / 2 + 40 > half.registers()) return false;
-    const TileShape single = tf32x3_tile(head_dim);
-    const int weights = single.row_tiles * single.keys;
-    if (single.row_tiles * (head_dim / 2 + 16) + weights + 40 > single.registers()) return false;
+    if (!tf32x3_fits(head_dim)) return false;
+    for (const Variant variant : {Variant::kPlain, Variant::kGeneral}) {
+      if (!mma16_fits(head_dim, variant, Lengths::kLong)) return false;
+      if (head_dim <= kLargestShortDim && !mma16_fits(head_dim, variant, Lengths::kShort)) return false;
+    }
   }
   return true;
 }

@@ -8,6 +8,8 @@
 namespace flashconvert::kernels::testing {
 namespace {
 
+// Half a unit in the last place; for float32 a whole one, since its operands enter the products in two parts of 11
+// bits.
 double rounding_unit(DType dtype) {
   switch (dtype) {
     case DType::kFloat16:
@@ -15,7 +17,7 @@ double rounding_unit(DType dtype) {
     case DType::kBFloat16:
       return std::ldexp(1.0, -8);
     case DType::kFloat32:
-      return std::ldexp(1.0, -24);
+      return std::ldexp(1.0, -23);
   }
   return 0;
 }

@@ -57,7 +57,7 @@ TEST_CASE("every head dimension", "[attention]") {
   }
 }
 
-TEST_CASE("value dimensions other than the head dimension", "[attention]") {
+TEST_CASE("value dimensions other than the head dimension", "[attention][sanitize]") {
   for (const DType dtype : kDTypes) {
     expect_pass(basic(dtype, 70, 150, 64, 32));
     expect_pass(basic(dtype, 70, 150, 32, 128));
@@ -68,7 +68,7 @@ TEST_CASE("value dimensions other than the head dimension", "[attention]") {
   }
 }
 
-TEST_CASE("memory layouts", "[attention]") {
+TEST_CASE("memory layouts", "[attention][sanitize]") {
   for (const DType dtype : kDTypes) {
     for (const Layout layout : {Layout::kBHLD, Layout::kBLHD, Layout::kPackedQKV, Layout::kUnaligned}) {
       for (const std::int64_t dim : {64, 80}) {
@@ -120,7 +120,7 @@ TEST_CASE("causal attention, aligned to either corner", "[attention]") {
   }
 }
 
-TEST_CASE("windows", "[attention]") {
+TEST_CASE("windows", "[attention][sanitize]") {
   for (const DType dtype : kDTypes) {
     for (const auto& [left, right] : {std::pair{0, 0}, {16, 0}, {33, 40}, {-1, 20}, {20, -1}, {100, 0}}) {
       AttentionCase test = basic(dtype, 260, 300, 64, 64);
@@ -161,7 +161,7 @@ TEST_CASE("scales: negative, zero, large", "[attention]") {
   }
 }
 
-TEST_CASE("grouped heads", "[attention]") {
+TEST_CASE("grouped heads", "[attention][sanitize]") {
   for (const DType dtype : kDTypes) {
     for (const std::int64_t key_heads : {1, 2, 6}) {
       AttentionCase test = basic(dtype, 100, 140, 64, 64);
@@ -209,7 +209,7 @@ TEST_CASE("finite masks leave uniform weights where nothing else is left", "[att
   }
 }
 
-TEST_CASE("no keys, no queries", "[attention]") {
+TEST_CASE("no keys, no queries", "[attention][sanitize]") {
   for (const DType dtype : kDTypes) {
     for (const bool zero : {false, true}) {
       AttentionCase test = basic(dtype, 70, 0, 64, 64);

@@ -12,12 +12,12 @@ AttentionProblem problem_of(DType dtype, std::int64_t head_dim) {
   AttentionProblem problem;
   problem.dtype = dtype;
   problem.batch = problem.heads = problem.key_heads = 2;
-  problem.query_length = problem.key_length = 64;
+  problem.query_length = problem.key_length = 65;
   problem.head_dim = problem.value_dim = head_dim;
-  const TensorView view = {storage, 128 * head_dim, 64 * head_dim, head_dim};
+  const TensorView view = {storage, 130 * head_dim, 65 * head_dim, head_dim};
   problem.query = problem.key = problem.value = view;
   problem.output = storage;
-  problem.output_batch_stride = 128 * head_dim;
+  problem.output_batch_stride = 130 * head_dim;
   problem.output_head_stride = head_dim;
   problem.output_row_stride = 2 * head_dim;
   return problem;
@@ -67,6 +67,14 @@ TEST_CASE("what the plain kernels cannot do goes to the general ones", "[selecti
   CHECK(selected(unaligned, 80) == general);
   unaligned.key_length = 1;  // then the stride is never used
   CHECK(selected(unaligned, 80) == "sm80-mma-f16-d64");
+}
+
+TEST_CASE("at most 64 queries take the short tiles", "[selection]") {
+  AttentionProblem problem = problem_of(DType::kBFloat16, 64);
+  problem.query_length = 64;
+  CHECK(selected(problem, 80) == "sm80-mma-bf16-d64-short");
+  problem.softcap = 5;
+  CHECK(selected(problem, 80) == "sm80-mma-bf16-d64-general-short");
 }
 
 TEST_CASE("impossible problems are refused", "[selection]") {

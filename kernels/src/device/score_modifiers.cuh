@@ -98,7 +98,9 @@ __device__ __forceinline__ std::int64_t bias_offset(const BiasView& bias, int ba
   return outer * bias.outer_batch_stride + inner * bias.inner_batch_stride + head * bias.head_stride;
 }
 
-// Adds the bias of one head, reading nothing beyond the last query or key.
+// Adds the bias of one head. Loads follow each other without a branch between them, so that they overlap: rows and
+// columns that do not exist read the last one that does (their scores are hidden or never stored), and a bias that is
+// the same for every query is read once for all of a lane's rows.
 template <class Element, int kRowTiles, int kColumnTiles>
 __device__ __forceinline__ void add_bias_of(float (&scores)[kRowTiles][kColumnTiles][4], const KernelParameters& p,
                                             std::int64_t head_offset, const ScorePosition& at) {
@@ -106,28 +108,47 @@ __device__ __forceinline__ void add_bias_of(float (&scores)[kRowTiles][kColumnTi
     Element low, high;
   };
   const Element* head = static_cast<const Element*>(p.bias.data) + head_offset;
-#pragma unroll
-  for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = min(at.row + 16 * m + 8 * half, p.query_length - 1);
-      const Element* from = head + row * p.bias.row_stride + at.column * p.bias.column_stride;
+  const auto row_of = [&](int m, int half) {
+    return head + min(at.row + 16 * m + 8 * half, p.query_length - 1) * p.bias.row_stride;
+  };
+  const auto add = [&](int m, int half, int n, const Pair& pair) {
+    scores[m][n][2 * half] = with_bias(scores[m][n][2 * half], pair.low);
+    scores[m][n][2 * half + 1] = with_bias(scores[m][n][2 * half + 1], pair.high);
+  };
+  const auto add_all = [&](const auto& read) {
+    if (p.bias.row_stride == 0) {
 #pragma unroll
       for (int n = 0; n < kColumnTiles; ++n) {
-        const int column = at.column + 8 * n;
-        float& low = scores[m][n][2 * half];
-        float& high = scores[m][n][2 * half + 1];
-        if (p.bias_pairs && column + 1 < p.key_length) {
-          const Pair pair = *reinterpret_cast<const Pair*>(from + 8 * n);
-          low = with_bias(low, pair.low);
-          high = with_bias(high, pair.high);
-        } else {
-          const Element* first = from + 8 * n * p.bias.column_stride;
-          if (column < p.key_length) low = with_bias(low, first[0]);
-          if (column + 1 < p.key_length) high = with_bias(high, first[p.bias.column_stride]);
+        const Pair pair = read(head, n);
+#pragma unroll
+        for (int m = 0; m < kRowTiles; ++m) {
+          add(m, 0, n, pair);
+          add(m, 1, n, pair);
+        }
+      }
+    } else {
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const Element* row = row_of(m, half);
+#pragma unroll
+          for (int n = 0; n < kColumnTiles; ++n) add(m, half, n, read(row, n));
         }
       }
     }
+  };
+
+  // at.column is 0, 2, 4 or 6 beyond the tile's first, so whether the tile is whole is the same for the warp.
+  const bool whole_tile = at.column / 8 * 8 + 8 * kColumnTiles <= p.key_length;
+  if (p.bias_pairs && whole_tile) {
+    add_all([&](const Element* row, int n) { return *reinterpret_cast<const Pair*>(row + at.column + 8 * n); });
+  } else {
+    const int last = p.key_length - 1;
+    add_all([&](const Element* row, int n) -> Pair {
+      const int column = at.column + 8 * n;
+      return {row[min(column, last) * p.bias.column_stride], row[min(column + 1, last) * p.bias.column_stride]};
+    });
   }
 }
 

@@ -31,17 +31,17 @@ struct PieceAddress {
   }
 };
 
-template <class T, int kDim, Variant kVariant>
+template <class T, int kDim, Variant kVariant, Lengths kLengths>
 struct Mma16 {
   using Element = T;
   using Layout = SwizzledLayout<kDim>;
-  static constexpr TileShape kTile = mma16_tile(kDim);
+  static constexpr TileShape kTile = mma16_tile(kDim, kVariant, kLengths);
   static constexpr int kHeadDim = kDim;
   static constexpr int kThreads = kTile.threads();
   static constexpr int kRows = kTile.rows();
   static constexpr int kRowTiles = kTile.row_tiles;
   static constexpr int kKeys = kTile.keys;
-  static constexpr int kSharedBytes = mma16_shared_bytes(kDim);
+  static constexpr int kSharedBytes = mma16_shared_bytes(kDim, kVariant, kLengths);
   static constexpr bool kGeneral = kVariant == Variant::kGeneral;
   static constexpr bool kAccurateCap = false;
 

@@ -12,14 +12,19 @@ namespace flashconvert::kernels {
 // conversion instruction has a quarter of their rate. (Within 2^-12 of the largest float it becomes infinite.)
 __device__ __forceinline__ std::uint32_t round_to_tf32(float x) { return (__float_as_uint(x) + 0x1000U) & 0xffffe000U; }
 
+// What is left of x, up to the unit's own cut of the low bits, which the addition turns into rounding.
+__device__ __forceinline__ std::uint32_t remainder_of(float x, std::uint32_t high) {
+  return __float_as_uint(x - __uint_as_float(high)) + 0x1000U;
+}
+
 struct SplitOperand {
   std::uint32_t high;
-  std::uint32_t low;  // rounding made its sign random, so cutting it to TF32 in the unit leaves no bias
+  std::uint32_t low;
 };
 
 __device__ __forceinline__ SplitOperand split(float x) {
   const std::uint32_t high = round_to_tf32(x);
-  return {high, __float_as_uint(x - __uint_as_float(high))};
+  return {high, remainder_of(x, high)};
 }
 
 // The same for values, which may be infinite or NaN: `high` carries that to the output, and the two correction terms
@@ -33,7 +38,7 @@ struct SplitValue {
 __device__ __forceinline__ SplitValue split_value(float x) {
   const bool finite = fabsf(x) < CUDART_INF_F;
   const std::uint32_t rounded = round_to_tf32(x);
-  const std::uint32_t low = __float_as_uint(x - __uint_as_float(rounded));
+  const std::uint32_t low = remainder_of(x, rounded);
   return {finite ? rounded : __float_as_uint(x), finite ? rounded : 0U, finite ? low : 0U};
 }
 

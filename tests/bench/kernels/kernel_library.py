@@ -1,0 +1,91 @@
+"""The kernels through ctypes: libflashconvert_bench_kernels.so called on torch tensors."""
+
+import ctypes
+import math
+
+import torch
+
+_DTYPES = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
+_NO_BIAS, _SAME_AS_QUERY, _FLOAT32, _BOOLEAN = range(4)
+
+
+class _TensorView(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p)] + [
+        (name, ctypes.c_int64) for name in ("batch_stride", "head_stride", "row_stride")
+    ]
+
+
+class _BiasView(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("kind", ctypes.c_uint8)] + [
+        (name, ctypes.c_int64)
+        for name in ("batch_inner", "outer_batch_stride", "inner_batch_stride", "head_stride", "row_stride",
+                     "column_stride")
+    ]
+
+
+class _Problem(ctypes.Structure):
+    _fields_ = (
+        [("dtype", ctypes.c_uint8)]
+        + [(name, ctypes.c_int64)
+           for name in ("batch", "heads", "key_heads", "query_length", "key_length", "head_dim", "value_dim")]
+        + [(name, _TensorView) for name in ("query", "key", "value")]
+        + [("bias", _BiasView), ("output", ctypes.c_void_p)]
+        + [(name, ctypes.c_int64) for name in ("output_batch_stride", "output_head_stride", "output_row_stride")]
+        + [("scale", ctypes.c_float), ("softcap", ctypes.c_float)]
+        + [(name, ctypes.c_int64) for name in ("window_left", "window_right", "diagonal")]
+        + [("zero_masked_rows", ctypes.c_bool)]
+    )
+
+
+class KernelLibrary:
+    def __init__(self, path):
+        self._library = ctypes.CDLL(path)
+        self._library.flashconvert_bench_kernel.restype = ctypes.c_char_p
+        self._library.flashconvert_bench_workspace.restype = ctypes.c_size_t
+        self._library.flashconvert_bench_problem_bytes.restype = ctypes.c_size_t
+        self._library.flashconvert_bench_forward.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        assert self._library.flashconvert_bench_problem_bytes() == ctypes.sizeof(_Problem)
+        major, minor = torch.cuda.get_device_capability()
+        self._compute_capability = 10 * major + minor
+
+    def kernel_name(self, query, key, value, **options):
+        problem, _ = self._problem(query, key, value, **options)
+        name = self._library.flashconvert_bench_kernel(ctypes.byref(problem), self._compute_capability)
+        return name.decode() if name else None
+
+    def attention(self, query, key, value, **options):
+        """query, key, value: [B, H, L, D]; the result is [B, H, Lq, Dv], in memory [B, Lq, H, Dv]."""
+        problem, output = self._problem(query, key, value, **options)
+        size = self._library.flashconvert_bench_workspace(ctypes.byref(problem), self._compute_capability)
+        workspace = torch.empty(size, dtype=torch.uint8, device=query.device) if size else None
+        code = self._library.flashconvert_bench_forward(
+            ctypes.byref(problem), workspace.data_ptr() if size else None, torch.cuda.current_stream().cuda_stream)
+        if code != 0:
+            raise RuntimeError(f"attention_forward returned {code}")
+        return output
+
+    @staticmethod
+    def _problem(query, key, value, bias=None, causal=False, scale=None):
+        batch, heads, query_length, head_dim = query.shape
+        value_dim = value.shape[3]
+        output = torch.empty(batch, query_length, heads, value_dim, dtype=query.dtype, device=query.device)
+        output = output.transpose(1, 2)
+
+        def view(tensor):
+            return _TensorView(tensor.data_ptr(), *tensor.stride()[:3])
+
+        problem = _Problem(
+            dtype=_DTYPES[query.dtype], batch=batch, heads=heads, key_heads=key.shape[1], query_length=query_length,
+            key_length=key.shape[2], head_dim=head_dim, value_dim=value_dim, query=view(query), key=view(key),
+            value=view(value), output=output.data_ptr(), output_batch_stride=output.stride(0),
+            output_head_stride=output.stride(1), output_row_stride=output.stride(2),
+            scale=1 / math.sqrt(head_dim) if scale is None else scale, softcap=0, window_left=-1,
+            window_right=0 if causal else -1, diagonal=0)
+        problem.bias = _BiasView(None, _NO_BIAS, 1, 0, 0, 0, 0, 0)
+        if bias is not None:
+            bias = bias.expand(batch, heads, query_length, key.shape[2])
+            kind = (_BOOLEAN if bias.dtype == torch.bool
+                    else _SAME_AS_QUERY if bias.dtype == query.dtype else _FLOAT32)
+            strides = bias.stride()
+            problem.bias = _BiasView(bias.data_ptr(), kind, 1, strides[0], 0, strides[1], strides[2], strides[3])
+        return problem, output
