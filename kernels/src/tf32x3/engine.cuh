@@ -36,14 +36,17 @@ struct Tf32x3 {
   using Output = float[kRowTiles][kDim / 8][4];
   using Softmax = OnlineSoftmax<kRowTiles, ScoreUnits::kNatural>;
 
-  // scores = Q K^T for the warp's rows and one key tile.
+  // scores = Q K^T for the warp's rows and one key tile. The two corrections have accumulators of their own: added to
+  // the large sum they would have it rounded three times as often.
   static __device__ __forceinline__ void multiply_query_key(Scores& scores, std::uint32_t query_tile,
                                                             std::uint32_t key_tile) {
     const int lane = lane_index();
     const int warp = warp_index();
     const std::uint32_t query = query_tile + Layout::offset(warp * 16 * kRowTiles + lane % 16, lane / 16 * 4);
     const std::uint32_t key = key_tile + Layout::offset(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 4);
+    Scores correction;
     clear(scores);
+    clear(correction);
 #pragma unroll
     for (int chunk = 0; chunk < kDim; chunk += kChunk) {
       __syncwarp();  // keeps ptxas from starting on the next chunk while registers are short
@@ -69,8 +72,9 @@ struct Tf32x3 {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
               float(&sum)[4] = partial[m][n / 8 + half];
-              ptx::multiply_accumulate_tf32(sum, row_low[m], high[2 * half], high[2 * half + 1]);
-              ptx::multiply_accumulate_tf32(sum, row_high[m], low[2 * half], low[2 * half + 1]);
+              float(&small)[4] = correction[m][n / 8 + half];
+              ptx::multiply_accumulate_tf32(small, row_low[m], high[2 * half], high[2 * half + 1]);
+              ptx::multiply_accumulate_tf32(small, row_high[m], low[2 * half], low[2 * half + 1]);
               ptx::multiply_accumulate_tf32(sum, row_high[m], high[2 * half], high[2 * half + 1]);
             }
           }
@@ -83,6 +87,14 @@ struct Tf32x3 {
 #pragma unroll
           for (int i = 0; i < 4; ++i) scores[m][n][i] += partial[m][n][i];
         }
+      }
+    }
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) scores[m][n][i] += correction[m][n][i];
       }
     }
   }
@@ -102,7 +114,9 @@ struct Tf32x3 {
     for (int chunk = 0; chunk < kDim; chunk += kChunk) {
       __syncwarp();  // keeps ptxas from starting on the next chunk while registers are short
       float partial[kRowTiles][4][4];
+      float correction[kRowTiles][4][4];
       clear(partial);
+      clear(correction);
 #pragma unroll
       for (int k = 0; k < kKeys; k += 8) {
         std::uint32_t row_high[kRowTiles][4];
@@ -128,8 +142,8 @@ struct Tf32x3 {
           const SplitValue b1 = split_value(odd_columns[i]);
 #pragma unroll
           for (int m = 0; m < kRowTiles; ++m) {
-            ptx::multiply_accumulate_tf32(partial[m][i], row_low[m], b0.finite_high, b1.finite_high);
-            ptx::multiply_accumulate_tf32(partial[m][i], row_high[m], b0.low, b1.low);
+            ptx::multiply_accumulate_tf32(correction[m][i], row_low[m], b0.finite_high, b1.finite_high);
+            ptx::multiply_accumulate_tf32(correction[m][i], row_high[m], b0.low, b1.low);
             ptx::multiply_accumulate_tf32(partial[m][i], row_high[m], b0.high, b1.high);
           }
         }
@@ -141,7 +155,7 @@ struct Tf32x3 {
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
             float& sum = output[m][chunk / 8 + n][i];
-            sum = fmaf(sum, rescale[m][i / 2], partial[m][n][i]);
+            sum = fmaf(sum, rescale[m][i / 2], partial[m][n][i] + correction[m][n][i]);
           }
         }
       }
