@@ -84,14 +84,14 @@ std::optional<Dimension> take_back(std::deque<Factor>& factors, SizeProduct want
   return taken;
 }
 
-std::optional<std::vector<std::int64_t>> constant_ints(Value* list) {
+std::optional<std::vector<std::int64_t>> constant_ints(Value* list, Layouts& layouts) {
   const auto items = int_list_items(list);
   if (!items) return std::nullopt;
   std::vector<std::int64_t> result;
   for (const IntListItem& item : *items) {
-    const auto number = item.value != nullptr ? constant_int(item.value) : std::optional(item.constant);
-    if (!number) return std::nullopt;
-    result.push_back(*number);
+    const auto number = item.value != nullptr ? layouts.size_product(item.value) : SizeProduct{item.constant, {}};
+    if (!number || !number->symbols.empty()) return std::nullopt;
+    result.push_back(number->coefficient);
   }
   return result;
 }
@@ -191,7 +191,7 @@ std::optional<Layout> Layouts::permuted(Node* node) {
   if (!layout) return std::nullopt;
   const std::vector<Dimension> before = layout->dims;
   if (node->kind() == c10::aten::permute) {
-    const auto order = constant_ints(node->input(1));
+    const auto order = constant_ints(node->input(1), *this);
     if (!order || order->size() != before.size()) return std::nullopt;
     for (std::size_t dim = 0; dim < before.size(); ++dim) {
       const std::int64_t from = (*order)[dim] < 0 ? (*order)[dim] + std::int64_t(before.size()) : (*order)[dim];
@@ -317,7 +317,7 @@ std::optional<Layout> Layouts::of_list_element(Value* list, std::int64_t index) 
   if (unbind) {
     start = index < 0 ? index + *extent : index;
   } else if (const auto sizes =
-                 name == "chunk" || name == "unsafe_chunk" ? std::nullopt : constant_ints(node->input(1))) {
+                 name == "chunk" || name == "unsafe_chunk" ? std::nullopt : constant_ints(node->input(1), *this)) {
     const auto count = static_cast<std::int64_t>(sizes->size());
     const auto place = static_cast<std::size_t>(index < 0 ? index + count : index);
     if (place >= sizes->size()) return std::nullopt;

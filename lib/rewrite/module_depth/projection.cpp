@@ -78,14 +78,34 @@ ParameterRows rows_of(const Parameter& parameter, std::int64_t total, std::int64
   return {parameter.holder, parameter.name, first, count, first == 0 && count == total};
 }
 
+// Takes `tensor` for [d0, d1, features].
+void declare_input(Value* tensor, std::int64_t features, Layouts& layouts) {
+  layouts.assume_rank(tensor, 3);
+  const auto first = layouts.size(tensor, 0);
+  const auto second = layouts.size(tensor, 1);
+  layouts.declare(
+      tensor,
+      {tensor,
+       0,
+       {{Factor::lead(first->symbols.at(0))}, {Factor::lead(second->symbols.at(0))}, {Factor::features(1, features)}}});
+}
+
+// Traces split packed parameters by sizes of the input (torch.nn.MultiheadAttention): what is known of sizes, with the
+// input's features.
+Layouts with_input(const Layouts& known, Value* input, std::int64_t features) {
+  Layouts layouts = known;
+  if (!layouts.of(input)) declare_input(input, features, layouts);
+  return layouts;
+}
+
 // The output features that a weight operand has, in a projection that is otherwise filled in.
-bool match_weight(const Product& product, const Module& self, Projection& projection) {
+bool match_weight(const Product& product, const Module& self, const Layouts& sizes, Projection& projection) {
   const auto parameter = parameter_behind(product.weight, self);
   if (!parameter || parameter->tensor.dim() != 2) return false;
   const std::int64_t rows = parameter->tensor.size(0);
   const std::int64_t columns = parameter->tensor.size(1);
   const SizeSymbol inputs{parameter->value, 1};
-  Layouts layouts;
+  Layouts layouts = with_input(sizes, product.input, columns);
   layouts.declare(parameter->value,
                   {parameter->value, 0, {simplified({Factor::features(1, rows)}), {Factor::lead(inputs)}}});
   const auto layout = layouts.of(product.weight);
@@ -108,12 +128,12 @@ bool match_weight(const Product& product, const Module& self, Projection& projec
   return true;
 }
 
-bool match_bias(const Product& product, const Module& self, Projection& projection) {
+bool match_bias(const Product& product, const Module& self, const Layouts& sizes, Projection& projection) {
   if (product.bias == nullptr) return true;
   const auto parameter = parameter_behind(product.bias, self);
   if (!parameter || parameter->tensor.dim() != 1) return false;
   const std::int64_t rows = parameter->tensor.size(0);
-  Layouts layouts;
+  Layouts layouts = with_input(sizes, product.input, projection.in_features);
   layouts.declare(parameter->value, {parameter->value, 0, {simplified({Factor::features(1, rows)})}});
   const auto layout = layouts.of(product.bias);
   if (!layout || layout->dims.size() != 1 || layout->dims[0].size() != 1) return false;
@@ -130,18 +150,6 @@ bool ends_in_all_features(const Layout& layout, std::int64_t features) {
     if (std::any_of(lead.begin(), lead.end(), [](const Factor& factor) { return !factor.symbol; })) return false;
   }
   return layout.dims.back() == Dimension{Factor::features(1, features)};
-}
-
-// Takes `tensor` for [d0, d1, features].
-void declare_input(Value* tensor, std::int64_t features, Layouts& layouts) {
-  layouts.assume_rank(tensor, 3);
-  const auto first = layouts.size(tensor, 0);
-  const auto second = layouts.size(tensor, 1);
-  layouts.declare(
-      tensor,
-      {tensor,
-       0,
-       {{Factor::lead(first->symbols.at(0))}, {Factor::lead(second->symbols.at(0))}, {Factor::features(1, features)}}});
 }
 
 // The three-dimensional tensor that a product's operand is or flattens, laid out; the views passed go to `nodes`.
@@ -203,7 +211,8 @@ std::optional<Projection> match_spelled_out(Value* output, const Module& self, L
   Projection projection;
   projection.output = output;
   projection.nodes = product->nodes;
-  if (!match_weight(*product, self, projection) || !match_bias(*product, self, projection)) return std::nullopt;
+  if (!match_weight(*product, self, layouts, projection) || !match_bias(*product, self, layouts, projection))
+    return std::nullopt;
   if (projection.out_features < 2 || projection.in_features < 2) return std::nullopt;
   projection.input = input_behind(product->input, projection.in_features, layouts, projection.nodes);
   if (projection.input == nullptr) return std::nullopt;

@@ -34,6 +34,33 @@ bool read_constant(Value* value, T& result) {
   return true;
 }
 
+// The scale may be computed from the head size: size(query, -1) ** -0.5, 1 / sqrt(…).
+std::optional<double> number_behind(Value* value, Layouts& layouts) {
+  double constant = 0.0;
+  if (read_constant(value, constant)) return constant;
+  if (const auto size = layouts.size_product(value)) {
+    return size->symbols.empty() ? std::optional(static_cast<double>(size->coefficient)) : std::nullopt;
+  }
+  Node* node = value->node();
+  if (value->type()->kind() == c10::TypeKind::TensorType || node->inputs().empty()) return std::nullopt;
+  const auto first = number_behind(node->input(0), layouts);
+  if (!first) return std::nullopt;
+  if (node->kind() == c10::aten::sqrt) return std::sqrt(*first);
+  if (node->kind() == c10::aten::Float) return first;
+  const auto second = node->inputs().size() == 2 ? number_behind(node->input(1), layouts) : std::nullopt;
+  if (!second) return std::nullopt;
+  if (node->kind() == c10::aten::pow) return std::pow(*first, *second);
+  if (node->kind() == c10::aten::mul) return *first * *second;
+  if (node->kind() == c10::aten::div) return *first / *second;
+  return std::nullopt;
+}
+
+bool read_scale(Value* value, Layouts& layouts, double& scale) {
+  const auto number = number_behind(value, layouts);
+  if (number) scale = *number;
+  return number.has_value();
+}
+
 bool read_window(Value* value, std::array<std::int64_t, 2>& window) {
   const auto constant = torch::jit::toIValue(value);
   if (!constant || !constant->isIntList() || constant->toIntVector().size() != 2) return false;
@@ -41,26 +68,27 @@ bool read_window(Value* value, std::array<std::int64_t, 2>& window) {
   return true;
 }
 
-bool read_fused_arguments(Node* node, AttentionArguments& arguments) {
-  return read_constant(node->input(4), arguments.scale) && read_constant(node->input(5), arguments.causal) &&
+bool read_fused_arguments(Node* node, Layouts& layouts, AttentionArguments& arguments) {
+  return read_scale(node->input(4), layouts, arguments.scale) && read_constant(node->input(5), arguments.causal) &&
          read_window(node->input(6), arguments.window) && read_constant(node->input(7), arguments.softcap) &&
          read_constant(node->input(8), arguments.zero_masked_rows) &&
          read_constant(node->input(9), arguments.bottom_right);
 }
 
-bool read_portable_arguments(Node* node, std::int64_t head_dim, AttentionArguments& arguments) {
+bool read_portable_arguments(Node* node, std::int64_t head_dim, Layouts& layouts, AttentionArguments& arguments) {
   arguments.portable = true;
   double dropout = 1.0;
   if (!read_constant(node->input(4), dropout) || dropout != 0.0) return false;
   if (!read_constant(node->input(5), arguments.causal)) return false;
-  if (!node->input(6)->mustBeNone()) return read_constant(node->input(6), arguments.scale);
+  if (!node->input(6)->mustBeNone()) return read_scale(node->input(6), layouts, arguments.scale);
   arguments.scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
   return true;
 }
 
-bool read_arguments(Node* node, std::int64_t head_dim, AttentionArguments& arguments) {
-  return node->kind() == c10::aten::scaled_dot_product_attention ? read_portable_arguments(node, head_dim, arguments)
-                                                                 : read_fused_arguments(node, arguments);
+bool read_arguments(Node* node, std::int64_t head_dim, Layouts& layouts, AttentionArguments& arguments) {
+  return node->kind() == c10::aten::scaled_dot_product_attention
+             ? read_portable_arguments(node, head_dim, layouts, arguments)
+             : read_fused_arguments(node, layouts, arguments);
 }
 
 Value* source_of_views(Value* value) {
@@ -250,7 +278,7 @@ std::variant<FusedRegion, std::string> find_region(Node* attention, const Module
   Layouts layouts;
   OperandMatcher operands(region, self, layouts);
   if (Reason reason = operands.match_all()) return *reason;
-  if (!read_arguments(attention, region.operands[0].head_dim, region.arguments)) {
+  if (!read_arguments(attention, region.operands[0].head_dim, layouts, region.arguments)) {
     return "an argument of the attention is not a constant";
   }
   if (!attention->input(3)->mustBeNone()) region.bias = attention->input(3);
