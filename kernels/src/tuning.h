@@ -64,7 +64,7 @@ constexpr TileShape mma16_tile(int head_dim, Variant variant, Lengths lengths) {
     case 128:
       return {4, 2, 64, 1, 2};  // 128 + 64 registers: two blocks just fit
     case 192:
-      return {8, 1, 64, 1, 1};  // 32 rows a warp would need 192 registers of output alone
+      return {4, 1, 64, 1, 2};  // 32 rows a warp would need 192 registers of output alone
     default:
       return {4, 1, 64, 1, 2};  // 256: 64 rows, since the query tile has to share 99 KB with K and V
   }
