@@ -239,6 +239,7 @@ bool inline_calls(Block* block) {
     for (Block* inner : node->blocks()) changed |= inline_calls(inner);
     if ((node->kind() == prim::CallMethod || node->kind() == prim::CallFunction) && should_inline(node)) {
       GraphFunction* function = callee_function(node);
+      if (node->kind() == prim::CallFunction) node->removeInput(0);  // the function itself
       torch::jit::inlineCallTo(node, function, function->graph().get());
       changed = true;
     }
@@ -277,6 +278,14 @@ bool has_mutation(const Block* block) {
 
 bool has_attention_candidate(const Block* block) {
   return any_node(block, [](const Node* node) { return candidate_operators().count(kind_name(node)) != 0; });
+}
+
+bool calls_only_pure_operators(const Node* call) {
+  const Graph* callee = callee_graph(call);
+  return callee && !has_mutation(callee->block()) && !any_node(callee->block(), [](const Node* node) {
+           const bool is_call = node->kind() == prim::CallMethod || node->kind() == prim::CallFunction;
+           return node->kind() == prim::SetAttr || (is_call && !calls_only_pure_operators(node));
+         });
 }
 
 std::shared_ptr<Graph> canonical_copy(const torch::jit::Module& module, const std::string& method) {

@@ -1,6 +1,7 @@
 // Constants, ranks and sizes of a graph's values (graph_facts.h).
 #include "survey/graph_facts.h"
 
+#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/constants.h>
 
 #include <regex>
@@ -282,7 +283,11 @@ std::optional<std::int64_t> GraphFacts::size_from_end(Value* tensor, std::int64_
     return found->toTensor().size(dim);
   }
   if (keeps_shape(node)) return size_from_end(node->input(0), dim);
-  if (is_binary(node) && number(node->input(1))) return size_from_end(node->input(0), dim);
+  if (is_binary(node)) {
+    const auto left = size_from_end(node->input(0), dim);
+    if ((left && *left > 1) || number(node->input(1))) return left;  // broadcasting stretches only a size of 1
+    return std::nullopt;
+  }
   if (is_any_of(node, {"aten::transpose", "aten::transpose_"})) {
     const auto inner_rank = rank(node->input(0));
     const auto a = integer(node->input(1));
@@ -351,14 +356,14 @@ std::optional<std::int64_t> GraphFacts::size_from_end(Value* tensor, std::int64_
       return *whole / static_cast<std::int64_t>(*count);
     }
   }
-  if (node->kind() == prim::CallMethod && node->s(attr::name) == "forward" && dim == -1) {
-    const auto callee = attribute(node->input(0));  // a Linear: its weight tells the width
-    if (!callee || !callee->isObject() || class_name(callee->type()) != "torch.nn.modules.linear.Linear") {
-      return std::nullopt;
-    }
-    const auto slot = callee->toObject()->type()->findAttributeSlot("weight");
-    if (!slot || !callee->toObject()->getSlot(*slot).isTensor()) return std::nullopt;
-    return callee->toObject()->getSlot(*slot).toTensor().size(0);
+  if (node->kind() == prim::CallMethod &&
+      dim == -1) {  // a projection, whatever class it is: its weight tells the width
+    const auto callee = attribute(node->input(0));
+    const auto type = node->input(0)->type()->cast<c10::ClassType>();
+    auto* method = type ? type->findMethod(node->s(attr::name)) : nullptr;
+    auto* function = method ? torch::jit::tryToGraphFunction(*method) : nullptr;
+    if (!callee || !callee->isObject() || !function || function->graph()->outputs().size() != 1) return std::nullopt;
+    return GraphFacts(torch::jit::Module(callee->toObject())).size_from_end(function->graph()->outputs()[0], -1);
   }
   return std::nullopt;
 }

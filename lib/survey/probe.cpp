@@ -10,6 +10,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "survey/site_walk.h"
+
 namespace flashconvert::survey {
 
 using torch::jit::Graph;
@@ -35,8 +37,13 @@ bool is_number(const Value* value) {
 // The piece as a graph of its own: inputs are self, the drawn tensors, then the numbers that come from outside.
 class Piece {
 public:
-  Piece(const ProbeSite& site, const GraphFacts& facts)
-      : site_(site), facts_(facts), graph_(std::make_shared<Graph>()) {
+  Piece(const ProbeSite& site, const GraphFacts& facts, at::ScalarType type)
+      : facts_(facts), type_(type), graph_(std::make_shared<Graph>()) {
+    for (const ProbeSizes& sizes : site.sizes) {
+      for (Value* element : GraphFacts::list_elements(sizes.list)) {
+        if (!facts.constant(element)) free_sizes_.insert(element);
+      }
+    }
     Value* self = graph_->addInput("self");
     self->setType(facts.module().type());
     const auto inputs = site.original->owningGraph()->inputs();
@@ -58,26 +65,40 @@ public:
   const std::vector<Value*>& numbers() const { return numbers_; }
   bool casts_to_single() const { return casts_to_single_; }
 
-  // Original and replacement on one set of inputs; nothing when the original rejects them. Throws what the replacement
-  // throws.
-  std::vector<at::Tensor> run(std::vector<c10::IValue> arguments) {
-    if (!code_) code_ = std::make_unique<torch::jit::Code>(graph_, "probe");
+  // Original and replacement on one set of inputs; nothing when the original rejects them (`error` says how). Throws
+  // what the replacement throws.
+  std::optional<std::vector<at::Tensor>> run(const std::vector<c10::IValue>& arguments, std::string& error) {
+    if (!original_) {
+      const auto original = graph_->copy();
+      original->eraseOutput(1);
+      torch::jit::EliminateDeadCode(original);
+      original_ = std::make_unique<torch::jit::Code>(original, "original");
+      both_ = std::make_unique<torch::jit::Code>(graph_, "both");
+    }
     torch::NoGradGuard no_grad;
+    try {
+      torch::jit::Stack stack(arguments.begin(), arguments.end());
+      torch::jit::InterpreterState(*original_).run(stack);
+    } catch (const std::exception& failure) {
+      error = failure.what();
+      return std::nullopt;
+    }
     torch::jit::Stack stack(arguments.begin(), arguments.end());
-    torch::jit::InterpreterState(*code_).run(stack);
-    return {stack.at(stack.size() - 2).toTensor(), stack.at(stack.size() - 1).toTensor()};
+    torch::jit::InterpreterState(*both_).run(stack);
+    return std::vector<at::Tensor>{stack.at(stack.size() - 2).toTensor(), stack.at(stack.size() - 1).toTensor()};
   }
 
 private:
   Value* clone(Value* value) {
     if (const auto found = map_.find(value); found != map_.end()) return found->second;
     if (failed_.count(value)) return nullptr;
+    if (free_sizes_.count(value)) return add_number(value);
     Node* node = value->node();
     if (value->type()->isSubtypeOf(*c10::TensorType::get()) && facts_.is_independent_of_inputs(value) &&
         node->kind() != prim::Constant) {
       if (const auto tensor = facts_.run(value)) {  // tables and buffers: their value in double precision
         torch::jit::WithInsertPoint here(graph_->block());
-        return map_[value] = graph_->insertConstant(tensor->is_floating_point() ? tensor->to(at::kDouble) : *tensor);
+        return map_[value] = graph_->insertConstant(tensor->is_floating_point() ? tensor->to(type_) : *tensor);
       }
     }
     const bool can_clone = node->kind() != prim::Param && node->blocks().empty();
@@ -96,13 +117,17 @@ private:
       return map_.at(value);
     }
     if (is_number(value)) {  // a size of something outside the piece
-      Value* input = graph_->addInput();
-      input->setType(value->type());
-      numbers_.push_back(value);
-      return map_[value] = input;
+      return add_number(value);
     }
     failed_.insert(value);
     return nullptr;
+  }
+
+  Value* add_number(Value* value) {
+    Value* input = graph_->addInput();
+    input->setType(value->type());
+    numbers_.push_back(value);
+    return map_[value] = input;
   }
 
   void note_casts(const Node* node) {
@@ -117,13 +142,15 @@ private:
     if (name != "aten::to" && name != "aten::softmax") casts_to_single_ = true;
   }
 
-  const ProbeSite& site_;
   const GraphFacts& facts_;
+  at::ScalarType type_;
   std::shared_ptr<Graph> graph_;
   std::unordered_map<Value*, Value*> map_;
   std::unordered_set<Value*> failed_;
+  std::unordered_set<Value*> free_sizes_;
   std::vector<Value*> numbers_;
-  std::unique_ptr<torch::jit::Code> code_;
+  std::unique_ptr<torch::jit::Code> original_;
+  std::unique_ptr<torch::jit::Code> both_;
   bool complete_ = false;
   bool casts_to_single_ = false;
 };
@@ -228,9 +255,9 @@ std::vector<std::vector<std::int64_t>> bias_shapes(const Shape& shape, bool prod
 
 enum class Masks { kOrdinary, kMinusInfinity, kLowest };
 
-at::Tensor draw(const ProbeInput& input, const std::vector<std::int64_t>& sizes, Masks masks,
+at::Tensor draw(const ProbeInput& input, const std::vector<std::int64_t>& sizes, Masks masks, at::ScalarType type,
                 at::Generator& generator) {
-  const auto options = at::TensorOptions().dtype(at::kDouble);
+  const auto options = at::TensorOptions().dtype(type);
   const at::Tensor uniform = at::rand(sizes, generator, options);
   const bool first_row_hidden = masks != Masks::kOrdinary && sizes.size() >= 2;
   if (input.use == ProbeInput::Use::kMask) {
@@ -260,9 +287,16 @@ double difference(const at::Tensor& expected, const at::Tensor& given) {
   return (finite - at::nan_to_num(b)).abs().max().item<double>() / scale;
 }
 
+// The interpreter's messages end with the operator's own.
+std::string last_line(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
 // One trial: nothing when the original does not accept the inputs, else the difference.
 std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphFacts& facts, const Shape& shape,
-                               std::size_t bias_layout, Masks masks, at::Generator& generator, std::string& error) {
+                               std::size_t bias_layout, Masks masks, at::ScalarType type, at::Generator& generator,
+                               std::string& error) {
   std::vector<c10::IValue> arguments{facts.module()._ivalue()};
   for (const ProbeInput& input : site.inputs) {
     const bool is_operand = input.use == ProbeInput::Use::kQuery || input.use == ProbeInput::Use::kKey ||
@@ -274,32 +308,28 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
     }
     if (sizes.empty()) sizes = is_operand ? operand_shape(input, shape) : bias_shapes(shape, false)[bias_layout];
     if (is_operand && sizes.empty()) return std::nullopt;
-    arguments.emplace_back(draw(input, sizes, masks, generator));
+    arguments.emplace_back(draw(input, sizes, masks, type, generator));
   }
   for (Value* number : piece.numbers()) {
     const auto size = number_value(number, site, shape);
     if (!size) return std::nullopt;
     arguments.emplace_back(*size);
   }
+  std::optional<std::vector<at::Tensor>> outputs;
   try {
-    const auto outputs = piece.run(arguments);
-    return difference(outputs[0], outputs[1]);
+    outputs = piece.run(arguments, error);
   } catch (const std::exception& failure) {
-    error = failure.what();
-    return std::nullopt;
+    throw Declined("the fused form fails where the original runs: " + last_line(failure.what()));
   }
+  if (!outputs) return std::nullopt;
+  return difference(outputs->at(0), outputs->at(1));
 }
 
-}  // namespace
-
-std::optional<std::string> probe(const ProbeSite& site, const GraphFacts& facts) {
-  Piece piece(site, facts);
-  if (!piece.complete())
-    return "the piece of graph around the softmax cannot be run alone, so the fusion could not be probed";
-  const double allowed = piece.casts_to_single() ? 1e-4 : 1e-9;
+// Runs the trials in one dtype; counts those on which the two agree. Returns the reason of a disagreement.
+std::optional<std::string> run_trials(Piece& piece, const ProbeSite& site, const GraphFacts& facts, at::ScalarType type,
+                                      int& agreed, std::string& error) {
+  const double allowed = type == at::kDouble && !piece.casts_to_single() ? 1e-9 : 1e-4;
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(20261123);
-  int agreed = 0;
-  std::string error;
   bool has_bias = false;
   for (const ProbeInput& input : site.inputs) {
     has_bias = has_bias || input.use == ProbeInput::Use::kAdditive || input.use == ProbeInput::Use::kMask;
@@ -310,7 +340,7 @@ std::optional<std::string> probe(const ProbeSite& site, const GraphFacts& facts)
       for (std::size_t layout = 0; layout < layouts; ++layout) {
         for (const Masks masks : {Masks::kOrdinary, Masks::kMinusInfinity, Masks::kLowest}) {
           if (masks != Masks::kOrdinary && (!has_bias || !site.masked_rows)) continue;
-          const auto found = try_once(piece, site, facts, shape, layout, masks, generator, error);
+          const auto found = try_once(piece, site, facts, shape, layout, masks, type, generator, error);
           if (!found) continue;
           if (!(*found <= allowed)) {
             return "the probe found a difference of " + std::to_string(*found) + " of the largest value (" +
@@ -321,11 +351,24 @@ std::optional<std::string> probe(const ProbeSite& site, const GraphFacts& facts)
       }
     }
   }
-  if (agreed == 0) {
-    const std::string first_line = error.substr(0, error.find('\n'));
-    return "the probe found no shape that the original accepts" + (error.empty() ? "" : ": " + first_line);
-  }
   return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> probe(const ProbeSite& site, const GraphFacts& facts) {
+  std::string error;
+  // Single precision where the piece has casts that double precision does not survive.
+  for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+    Piece piece(site, facts, type);
+    if (!piece.complete()) {
+      return "the piece of graph around the softmax cannot be run alone, so the fusion could not be probed";
+    }
+    int agreed = 0;
+    if (auto disagreement = run_trials(piece, site, facts, type, agreed, error)) return disagreement;
+    if (agreed > 0) return std::nullopt;
+  }
+  return "the probe found no shape that the original accepts" + (error.empty() ? "" : ": " + last_line(error));
 }
 
 }  // namespace flashconvert::survey

@@ -99,9 +99,14 @@ std::size_t operator_level(const SiteWalk& site) {
 
 // A bias of the product's layout, for use in one whose leading dimension is split: only one that does not vary along
 // it.
-Value* without_leading_one(Value* tensor, const GraphFacts& facts) {
+Value* without_leading_one(Graph& graph, Value* tensor, std::int64_t product_rank, const GraphFacts& facts) {
   Node* node = tensor->node();
   if (node->kind() == aten::unsqueeze && facts.integer(node->input(1)) == 0) return node->input(0);
+  const auto shape = facts.shape(tensor);
+  if (shape && static_cast<std::int64_t>(shape->size()) < product_rank) return tensor;
+  if (shape && static_cast<std::int64_t>(shape->size()) == product_rank && shape->front() == 1) {
+    return call(graph, "aten::squeeze", {tensor, c10::IValue(0)});
+  }
   throw Declined("a bias of one layout of the scores beside one of another");
 }
 
@@ -179,8 +184,10 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
   Bias bias;
   for (auto term = site.terms.rbegin(); term != site.terms.rend(); ++term) {  // the product's side first
     ScoreTerm adapted = *term;
-    if (levels_down == 1 && term->level == site.levels.size())
-      adapted.tensor = without_leading_one(term->tensor, facts);
+    if (levels_down == 1 && term->level == site.levels.size()) {
+      const auto product_rank = static_cast<std::int64_t>(built.leading_sizes.size()) + 1;
+      adapted.tensor = without_leading_one(graph, term->tensor, product_rank, facts);
+    }
     bias = add_term(graph, bias, adapted);
   }
   if (bias.value) bias.value->setDebugName("attn_bias");

@@ -48,19 +48,24 @@ void check_softmax_dimension(const Node* softmax, const GraphFacts& facts) {
 void check_outside_uses(const SiteWalk& site) {
   std::unordered_set<const Node*> inside(site.path.begin(), site.path.end());
   inside.insert(site.softmax);
-  bool reached_softmax = false;
   for (const Node* node : site.path) {
-    reached_softmax = reached_softmax || node == site.softmax;
     if (node == site.value_product) continue;
     for (const Value* output : node->outputs()) {
       for (const auto& use : output->uses()) {
         const std::string name = kind_name(use.user);
         if (inside.count(use.user) || name == "aten::size" || name == "aten::dim" || name == "prim::dtype") continue;
+        if (name == "aten::expand_as" && use.offset == 1) continue;             // its sizes alone
         if (name == "prim::ListConstruct" || name == "prim::device") continue;  // the operands of an einsum
         throw Declined("the attention scores are used elsewhere");
       }
     }
   }
+}
+
+// A call counts as a writer only where its body holds one: alias analysis takes every call for one.
+bool may_write(const Node* node) {
+  if (node->kind() != c10::prim::CallMethod && node->kind() != c10::prim::CallFunction) return true;
+  return !calls_only_pure_operators(node);
 }
 
 // Nothing between the first product and the second may write to what the replacement reads there.
@@ -75,7 +80,8 @@ void check_writers(const SiteWalk& site, const BuiltSite& built, Graph& graph) {
   torch::jit::ValueSet read{built.query.root, built.key.root, built.value.root};
   for (const ScoreTerm& term : site.terms) read.insert(term.tensor);
   for (Node* node = site.score_product; node != site.value_product; node = node->next()) {
-    if (aliases.writesToAlias(node, read)) throw Declined("an operand is modified in place by " + kind_name(node));
+    if (may_write(node) && aliases.writesToAlias(node, read))
+      throw Declined("an operand is modified in place by " + kind_name(node));
   }
 }
 
