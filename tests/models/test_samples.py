@@ -17,7 +17,7 @@ WIDTH = 16  # of the checkpoints in small/
 
 # name: attention sites, folded weights, (batch, length) pairs beyond the traced shapes
 SAMPLES = {
-    "perception": (14, 75, ((1, 2), (3, 5))),
+    "perception": (16, 75, ((1, 2), (3, 5))),
     "padded_encoder": (3, 0, ((1, 1), (2, 17))),
     "rotary_decoder": (3, 0, ((1, 1), (3, 20))),
     "windowed": (4, 0, ((1, 16), (5, 16))),
