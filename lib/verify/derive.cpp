@@ -62,6 +62,7 @@ std::vector<DimensionGroup> dimension_groups(const std::vector<c10::IValue>& arg
 
 std::int64_t odd_size(std::int64_t size) {
   if (size <= 2) return 3;
+  if (size == 3) return 5;
   const std::int64_t smaller = (size * 3 / 4) | 1;
   return smaller < size ? smaller : size - 2;
 }

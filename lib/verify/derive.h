@@ -27,7 +27,7 @@ struct DimensionGroup {
 // the same size together.
 std::vector<DimensionGroup> dimension_groups(const std::vector<c10::IValue>& arguments);
 
-// An odd size near to `size` and not above it where there is one; 3 for 1 and 2.
+// An odd size near to `size`, below it where that leaves more than 1 (so that tables of positions do not end).
 std::int64_t odd_size(std::int64_t size);
 
 // The arguments with the group's dimensions at another size: values are repeated cyclically or cut off, so that ids

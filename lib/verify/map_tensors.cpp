@@ -21,9 +21,9 @@ c10::IValue map_tensors(const c10::IValue& value, const std::function<at::Tensor
     return list;
   }
   if (value.isGenericDict()) {
-    const auto& type = value.type()->expectRef<c10::DictType>();
-    c10::impl::GenericDict dict(type.getKeyType(), type.getValueType());
-    for (const auto& entry : value.toGenericDict()) dict.insert(entry.key(), map_tensors(entry.value(), change));
+    const c10::impl::GenericDict source = value.toGenericDict();
+    c10::impl::GenericDict dict(source.keyType(), source.valueType());
+    for (const auto& entry : source) dict.insert(entry.key(), map_tensors(entry.value(), change));
     return dict;
   }
   return value;

@@ -169,6 +169,7 @@ TEST_CASE("sizes that are equal are varied together", "[derive]") {
   for (const std::int64_t size : {1, 2, 3, 4, 5, 12, 77, 128, 224}) {
     CHECK(verify::odd_size(size) % 2 == 1);
     CHECK(verify::odd_size(size) != size);
+    CHECK(verify::odd_size(size) > 1);
   }
 }
 

@@ -142,6 +142,22 @@ TEST_CASE("random numbers that both models draw alike do not fail", "[parity]") 
   CHECK(compare(model, model.clone(), {one_case({at::ones({4})})}).cases.at(0).outputs.size() == 1);
 }
 
+TEST_CASE("outputs in dicts, lists and tuples reach the comparison by name", "[parity]") {
+  const std::string source =
+      "def forward(self, x: Dict[str, Tensor]):\n"
+      "  return {'first': [x['a'], x['a'] * 2], 'second': [x['b']]}, (x['a'].sum(), 'done', 7)\n";
+  const auto original = scripted(source);
+  c10::Dict<std::string, at::Tensor> inputs;
+  inputs.insert("a", normal({3}));
+  inputs.insert("b", normal({4}));
+  const auto parity = compare(original, original.clone(), {one_case({inputs})});
+  CHECK(parity.passed);
+  std::vector<std::string> names;
+  for (const auto& output : parity.cases.at(0).outputs) names.push_back(output.name);
+  CHECK(names == std::vector<std::string>{"output[0]['first'][0]", "output[0]['first'][1]", "output[0]['second'][0]",
+                                          "output[1][0]", "output[1][1]", "output[1][2]"});
+}
+
 TEST_CASE("every method is called, with its own arguments", "[parity]") {
   const std::string source =
       "def encode(self, x):\n  return x * 2\n"
