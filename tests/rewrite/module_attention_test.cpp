@@ -236,6 +236,26 @@ def forward(self, query, memory, mask):
   check_same_function(original, module, {torch::randn({1, 4, 8}), torch::randn({7, 4, 8}), torch::randn({1, 7})});
 }
 
+TEST_CASE("batch and heads in one dimension, as bmm takes them") {
+  Module module = empty_module("JoinedHeads");
+  for (const char* name : {"query", "key", "value"}) module.register_module(name, linear_module(12, 8));
+  module.define(R"(
+def forward(self, x, memory):
+  length, batch = torch.size(x, 0), torch.size(x, 1)
+  q = torch.transpose(torch.view(self.query.forward(x), [length, batch * 2, 4]), 0, 1)
+  k = torch.transpose(torch.view(self.key.forward(memory), [-1, batch * 2, 4]), 0, 1)
+  v = torch.transpose(torch.view(self.value.forward(memory), [-1, batch * 2, 4]), 0, 1)
+  context = torch.matmul(torch.softmax(torch.matmul(q, torch.transpose(k, -2, -1)) * 0.5, -1), v)
+  return torch.view(torch.contiguous(torch.transpose(context, 0, 1)), [length, batch, 8])
+)");
+  module = reloaded(module);
+  const Module original = copy_of(module);
+  const auto result = convert(module);
+  CHECK(result.entries[0].depth == report::Depth::kModule);
+  CHECK(result.entries[0].packed);
+  check_same_function(original, module, {torch::randn({3, 2, 12}), torch::randn({5, 2, 12})});
+}
+
 TEST_CASE("what stays at core depth") {
   const std::string head = R"(
 def forward(self, x, mask: Optional[Tensor] = None):

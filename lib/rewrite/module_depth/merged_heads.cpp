@@ -57,25 +57,32 @@ std::optional<bool> merged_batch_first(const Layout& layout, const HeadView& que
 bool is_only(const Dimension& dimension, const SizeSymbol& symbol) { return only_symbol(dimension) == symbol; }
 
 std::optional<HeadView> head_view(const Layout& layout) {
-  if (layout.dims.size() != 4) return std::nullopt;
-  const auto length = only_symbol(layout.dims[2]);
-  const auto features = only_features(layout.dims[3]);
+  const std::size_t rank = layout.dims.size();
+  if (rank != 3 && rank != 4) return std::nullopt;
+  const auto length = only_symbol(layout.dims[rank - 2]);
+  const auto features = only_features(layout.dims[rank - 1]);
   if (!length || !features) return std::nullopt;
   HeadView view;
   view.length = *length;
   view.features = *features;
   const auto batch = only_symbol(layout.dims[0]);
   const auto heads = only_features(layout.dims[1]);
-  if (batch && heads) {
+  if (rank == 4 && batch && heads) {
     view.batch = *batch;
     view.heads = *heads;
     return view;
   }
-  const bool first = layout.dims[1].empty();
-  const Dimension& joined = layout.dims[first ? 0 : 1];
-  if (!first && !layout.dims[0].empty()) return std::nullopt;
+  if (rank == 3) {
+    view.form = HeadForm::kJoined;
+  } else if (layout.dims[1].empty()) {
+    view.form = HeadForm::kJoinedFirst;
+  } else if (layout.dims[0].empty()) {
+    view.form = HeadForm::kJoinedSecond;
+  } else {
+    return std::nullopt;
+  }
+  const Dimension& joined = layout.dims[view.form == HeadForm::kJoinedSecond ? 1 : 0];
   if (joined.size() != 2 || !joined[0].symbol || joined[1].symbol) return std::nullopt;
-  view.form = first ? HeadForm::kJoinedFirst : HeadForm::kJoinedSecond;
   view.batch = *joined[0].symbol;
   view.heads = joined[1];
   return view;
@@ -84,17 +91,22 @@ std::optional<HeadView> head_view(const Layout& layout) {
 void declare_context(Value* context, const HeadView& query, std::int64_t value_dim, Layouts& layouts) {
   const Factor batch = Factor::lead(query.batch);
   const Factor heads = Factor::features(value_dim, query.heads.extent);
-  Layout layout{context, 0, {{}, {}, {Factor::lead(query.length)}, simplified({Factor::features(1, value_dim)})}};
+  const Dimension length{Factor::lead(query.length)};
+  const Dimension features = simplified({Factor::features(1, value_dim)});
+  const Dimension joined = simplified({batch, heads});
+  Layout layout{context, 0, {}};
   switch (query.form) {
     case HeadForm::kSeparate:
-      layout.dims[0] = {batch};
-      layout.dims[1] = simplified({heads});
+      layout.dims = {{batch}, simplified({heads}), length, features};
+      break;
+    case HeadForm::kJoined:
+      layout.dims = {joined, length, features};
       break;
     case HeadForm::kJoinedSecond:
-      layout.dims[1] = simplified({batch, heads});
+      layout.dims = {{}, joined, length, features};
       break;
     case HeadForm::kJoinedFirst:
-      layout.dims[0] = simplified({batch, heads});
+      layout.dims = {joined, {}, length, features};
       break;
   }
   layouts.declare(context, std::move(layout));
@@ -104,7 +116,7 @@ std::optional<MergedHeads> find_merged_heads(Value* context, const HeadView& que
                                              Layouts& layouts) {
   const Layout start = *layouts.of(context);
   std::int64_t features = query.heads.extent;
-  for (const Factor& factor : start.dims[3]) features *= factor.extent;
+  for (const Factor& factor : start.dims.back()) features *= factor.extent;
 
   std::optional<MergedHeads> last;
   std::optional<Projection> output;

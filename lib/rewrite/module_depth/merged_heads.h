@@ -12,8 +12,9 @@
 
 namespace flashconvert::rewrite {
 
-// Where the heads stand in the four dimensions of an attention operand.
+// Where the heads stand in the three or four dimensions of an attention operand.
 enum class HeadForm {
+  kJoined,        // [batch · heads, length, features]
   kSeparate,      // [batch, heads, length, features]
   kJoinedSecond,  // [1, batch · heads, length, features]
   kJoinedFirst,   // [batch · heads, 1, length, features]
