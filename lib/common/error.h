@@ -16,12 +16,12 @@ enum class ErrorKind {
 
 // `what()` is "message" or "message\n  advice": one clear message, then what to do.
 class Error : public std::runtime_error {
- public:
+public:
   Error(ErrorKind kind, const std::string& message, const std::string& advice = "")
       : std::runtime_error(advice.empty() ? message : message + "\n  " + advice), kind_(kind) {}
   ErrorKind kind() const { return kind_; }
 
- private:
+private:
   ErrorKind kind_;
 };
 

@@ -59,13 +59,13 @@ struct OutputComparison {
   std::string name;  // "output", "output[0]", "output['logits']"
   std::vector<std::int64_t> shape;
   std::string dtype;
-  double max_abs = 0;          // |converted − original|, unscaled
-  double error_original = 0;   // max |original − reference| / scale
-  double error_converted = 0;  // max |converted − reference| / scale
-  double error_mean = 0;       // mean |converted − reference| / scale
-  double error_p99 = 0;        // its 99th percentile
-  double allowed = 0;          // 2 · error_original + tolerance(dtype)
-  double needed_tolerance = 0; // the smallest tolerance(dtype) that would pass: max(0, converted − 2 · original)
+  double max_abs = 0;           // |converted − original|, unscaled
+  double error_original = 0;    // max |original − reference| / scale
+  double error_converted = 0;   // max |converted − reference| / scale
+  double error_mean = 0;        // mean |converted − reference| / scale
+  double error_p99 = 0;         // its 99th percentile
+  double allowed = 0;           // 2 · error_original + tolerance(dtype)
+  double needed_tolerance = 0;  // the smallest tolerance(dtype) that would pass: max(0, converted − 2 · original)
   bool passed = false;
   std::string note;  // why it failed where the figures do not say it: "NaN at [0, 3] only in the converted model"
 };
@@ -112,7 +112,7 @@ struct Report {
 
   // For people, and for scripts that ask for more than the contract has.
   std::vector<std::string> warnings;
-  std::vector<std::string> operators_needed;        // custom operators that the output needs: "flashconvert::attention"
+  std::vector<std::string> operators_needed;  // custom operators that the output needs: "flashconvert::attention"
   std::map<std::string, std::int64_t> operators_before;  // operator name to count
   std::map<std::string, std::int64_t> operators_after;
   std::string library;  // path of the operator library that the output needs, or ""

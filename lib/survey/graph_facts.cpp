@@ -368,6 +368,54 @@ std::optional<std::int64_t> GraphFacts::size_from_end(Value* tensor, std::int64_
   return std::nullopt;
 }
 
+bool GraphFacts::is_size_number(Value* value) const {
+  Node* node = value->node();
+  if (node->kind() == prim::NumToTensor) return true;
+  if (const auto literal = torch::jit::toIValue(value)) {
+    return !literal->isTensor() || (literal->toTensor().defined() && literal->toTensor().dim() == 0);
+  }
+  const bool is_arithmetic =
+      is_any_of(node, {"aten::floor_divide", "aten::pow", "aten::sqrt", "aten::rsqrt", "aten::reciprocal", "aten::mul",
+                       "aten::div", "aten::add", "aten::sub", "aten::to", "aten::detach", "aten::neg"});
+  if (!is_arithmetic) return false;
+  for (Value* input : node->inputs()) {
+    if (input->type()->isSubtypeOf(*c10::TensorType::get()) && !is_size_number(input)) return false;
+  }
+  return true;
+}
+
+std::optional<std::int64_t> GraphFacts::dim_in_view(Value* tensor, std::int64_t dim) const {
+  Node* node = tensor->node();
+  if (is_any_of(node, {"aten::view", "aten::reshape", "aten::unflatten"})) return dim;
+  if (keeps_shape(node) || is_binary(node)) return dim_in_view(node->input(0), dim);
+  const auto inner_rank = [&] { return rank(node->input(0)); };
+  if (node->kind() == aten::transpose) {
+    const auto a = integer(node->input(1));
+    const auto b = integer(node->input(2));
+    const auto from = a ? dim_from_end(*a, inner_rank()) : std::nullopt;
+    const auto to = b ? dim_from_end(*b, inner_rank()) : std::nullopt;
+    if (!from || !to) return std::nullopt;
+    const std::int64_t first = from.value_or(0);
+    const std::int64_t second = to.value_or(0);
+    return dim_in_view(node->input(0), dim == first || dim == second ? first + second - dim : dim);
+  }
+  if (node->kind() == aten::permute) {
+    const auto order = int_list(node->input(1));
+    const auto size = static_cast<std::int64_t>(order.size());
+    if (size + dim < 0 || !order[size + dim]) return std::nullopt;
+    return dim_in_view(node->input(0), dim_from_end(*order[size + dim], size).value_or(dim));
+  }
+  const bool is_unbound = node->kind() == prim::ListUnpack && node->input(0)->node()->kind() == aten::unbind;
+  if (is_unbound || node->kind() == aten::select) {
+    Node* taken = is_unbound ? node->input(0)->node() : node;
+    const auto along = integer(taken->input(1));
+    const auto removed = along ? dim_from_end(*along, rank(taken->input(0))) : std::nullopt;
+    if (!removed) return std::nullopt;
+    return dim_in_view(taken->input(0), *removed >= dim ? dim - 1 : dim);
+  }
+  return std::nullopt;
+}
+
 bool GraphFacts::is_independent_of_inputs(Value* value) const {
   std::vector<Value*> pending{value};
   std::unordered_set<Value*> seen;

@@ -44,6 +44,13 @@ public:
   std::optional<at::Tensor> run(torch::jit::Value* value) const;
   std::optional<std::vector<std::int64_t>> shape(torch::jit::Value* value) const;
 
+  // A tensor of no dimensions that is computed from sizes and constants, as traces spell numbers.
+  bool is_size_number(torch::jit::Value* value) const;
+
+  // Follows a dimension (counted from the end) up through transposes and elementwise operators to the view that made
+  // it: its place there, counted from the end.
+  std::optional<std::int64_t> dim_in_view(torch::jit::Value* tensor, std::int64_t dim) const;
+
   // No input of the method and no call that sees one reaches the value.
   bool is_independent_of_inputs(torch::jit::Value* value) const;
 

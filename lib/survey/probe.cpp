@@ -305,6 +305,8 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
     for (std::int64_t& size : sizes) {
       if (size == ProbeInput::kBatch) size = shape.leading.front();
       if (size == ProbeInput::kLength) size = shape.queries;
+      if (size == ProbeInput::kKeys) size = shape.keys;
+      if (size == ProbeInput::kHeads) size = shape.leading.back();
     }
     if (sizes.empty()) sizes = is_operand ? operand_shape(input, shape) : bias_shapes(shape, false)[bias_layout];
     if (is_operand && sizes.empty()) return std::nullopt;

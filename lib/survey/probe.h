@@ -25,7 +25,9 @@ struct ProbeInput {
   // For what is not an operand of the operator (the input of a projection, its mask): the sizes, with stand-ins for the
   // trial's batch and length. Empty: from `use`.
   static constexpr std::int64_t kBatch = -1;
-  static constexpr std::int64_t kLength = -2;
+  static constexpr std::int64_t kLength = -2;  // of the queries
+  static constexpr std::int64_t kKeys = -3;
+  static constexpr std::int64_t kHeads = -4;
   std::vector<std::int64_t> sizes = {};
 };
 

@@ -110,6 +110,23 @@ Value* without_leading_one(Graph& graph, Value* tensor, std::int64_t product_ran
   throw Declined("a bias of one layout of the scores beside one of another");
 }
 
+// The scale as a float in the graph: the constant part times the numbers that the trace computes from sizes.
+Value* run_time_scale(Graph& graph, const SiteWalk& site, double constant) {
+  Value* scale = nullptr;
+  for (const ScoreFactor& factor : site.scale_factors) {
+    Value* number = call(graph, "aten::Float", {factor.tensor});
+    if (!scale) {
+      scale = factor.divides  ? call(graph, "aten::div", {c10::IValue(constant), number})
+              : constant == 1 ? number
+                              : call(graph, "aten::mul", {number, c10::IValue(constant)});
+    } else {
+      scale = call(graph, factor.divides ? "aten::div" : "aten::mul", {scale, number});
+    }
+  }
+  scale->setDebugName("scale");
+  return scale;
+}
+
 }  // namespace
 
 Node* insert_attention(Graph& graph, Backend backend, Value* query, Value* key, Value* value, Value* bias,
@@ -194,6 +211,10 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
 
   AttentionArguments arguments;
   arguments.scale = site.scale * site.query_scale * site.key_scale;
+  if (!site.scale_factors.empty()) {
+    if (site.softcap > 0) throw Declined("a scale that is computed at run time beside a softcap");
+    arguments.dynamic_scale = run_time_scale(graph, site, arguments.scale);
+  }
   arguments.softcap = site.softcap;
   arguments.zero_masked_rows = site.zero_masked_rows;
   arguments.grouped = built.repeats != 1;

@@ -65,7 +65,8 @@ struct SiteWalk {
   double key_scale = 1;
   double softcap = 0;
   std::vector<ScoreFactor> factors;
-  std::vector<ScoreTerm> terms;  // from the softmax inwards: the first was applied last
+  std::vector<ScoreFactor> scale_factors;  // of no dimensions, from sizes: part of the scale, computed at run time
+  std::vector<ScoreTerm> terms;            // from the softmax inwards: the first was applied last
   // Reshapes of the scores between product and softmax, from the softmax inwards. The scores have layout 0 at the
   // softmax and layout levels.size() at the product; levels[i] is the node that makes layout i out of layout i + 1.
   std::vector<torch::jit::Node*> levels;

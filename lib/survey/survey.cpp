@@ -85,15 +85,16 @@ void check_writers(const SiteWalk& site, const BuiltSite& built, Graph& graph) {
   }
 }
 
-// Softmax over features: the product contracts the sequence, so that the scores are [D, D].
+// Softmax over features: what stands in the operand's length dimension is the last dimension of the view that split the
+// heads, and the product contracts the sequence.
 void check_is_not_channel_attention(const BuiltSite& built, const GraphFacts& facts) {
-  const auto known = [&](const Operand& operand, std::int64_t dim) {
-    if (operand.swap_last) dim = dim == -1 ? -2 : -1;
-    if (!operand.order.empty())
-      dim = operand.order[operand.order.size() + dim] - static_cast<std::int64_t>(operand.order.size());
-    return facts.size_from_end(operand.root, dim).has_value();
+  const auto rows_are_features = [&](const Operand& operand) {
+    std::int64_t dim = operand.swap_last ? -1 : -2;
+    const auto rank = static_cast<std::int64_t>(operand.order.size());
+    if (rank > 0) dim = operand.order[rank - 2] - rank;
+    return facts.dim_in_view(operand.root, dim) == -1;
   };
-  if (known(built.query, -2) && known(built.key, -2) && !known(built.query, -1) && !known(built.key, -1)) {
+  if (rows_are_features(built.query) && rows_are_features(built.key)) {
     throw Declined("channel attention: the softmax runs over features");
   }
 }
@@ -208,7 +209,7 @@ std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& 
     if (!built.leading_sizes.empty() && !site.entry.heads) site.entry.heads = facts.integer(built.leading_sizes.back());
     site.entry.head_dim = operand_size(built.query, -1, facts);
     if (!site.entry.head_dim) site.entry.head_dim = operand_size(built.key, -1, facts);
-    site.entry.scale = walk.scale * walk.query_scale * walk.key_scale;
+    if (walk.scale_factors.empty()) site.entry.scale = walk.scale * walk.query_scale * walk.key_scale;
     site.entry.bias = describe_bias(walk);
     if (const auto disagreement = probe(describe_for_probe(walk, built, facts, backend), facts))
       throw Declined(*disagreement);

@@ -18,7 +18,8 @@ bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::Ten
 
 void check_can_record(const ScoreStep& step) {
   if (step.inside_softcap) throw Declined("a bias inside a softcap");
-  if (!step.site.factors.empty()) throw Declined("a tensor scales the sum of scores and bias");
+  if (!step.site.factors.empty() || !step.site.scale_factors.empty())
+    throw Declined("a tensor scales the sum of scores and bias");
 }
 
 void record_mask(const ScoreStep& step, ScoreTerm::Kind kind, Value* mask, double fill) {

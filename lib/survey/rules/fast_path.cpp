@@ -45,7 +45,8 @@ SelfAttention read_arguments(Node* node, std::size_t first, std::size_t mask_at,
   SelfAttention self;
   const auto embed_dim = facts.integer(node->input(first));
   const auto heads = facts.integer(node->input(first + 1));
-  if (!embed_dim || !heads || *heads < 1 || *embed_dim % *heads != 0) throw Declined("the number of heads is not a constant");
+  if (!embed_dim || !heads || *heads < 1 || *embed_dim % *heads != 0)
+    throw Declined("the number of heads is not a constant");
   self.embed_dim = *embed_dim;
   self.heads = *heads;
   self.in_weight = node->input(first + 2);
@@ -95,8 +96,8 @@ Value* build_self_attention(Graph& graph, Value* x, const SelfAttention& self, B
 }
 
 // The rest of a TransformerEncoderLayer around the attention.
-Value* build_encoder_layer(Graph& graph, Node* node, const SelfAttention& self, const GraphFacts& facts, Backend backend,
-                           Node*& attention) {
+Value* build_encoder_layer(Graph& graph, Node* node, const SelfAttention& self, const GraphFacts& facts,
+                           Backend backend, Node*& attention) {
   Value* source = node->input(0);
   const auto gelu = facts.boolean(node->input(7));
   const auto norm_first = facts.boolean(node->input(8));
@@ -104,8 +105,8 @@ Value* build_encoder_layer(Graph& graph, Node* node, const SelfAttention& self, 
   if (!gelu || !norm_first || !epsilon) throw Declined("the layer's form is not a constant");
   const auto norm = [&](Value* x, std::size_t weight) {
     return call(graph, "aten::layer_norm",
-                {x, c10::IValue(std::vector<std::int64_t>{self.embed_dim}), node->input(weight), node->input(weight + 1),
-                 c10::IValue(*epsilon)});
+                {x, c10::IValue(std::vector<std::int64_t>{self.embed_dim}), node->input(weight),
+                 node->input(weight + 1), c10::IValue(*epsilon)});
   };
   const auto feed_forward = [&](Value* x) {
     Value* hidden = call(graph, "aten::linear", {x, node->input(14), node->input(15)});
@@ -130,11 +131,13 @@ ProbeSite describe_for_probe(Value* source, const SelfAttention& self, Value* or
   site.heads = self.heads;
   site.ranks = {4};
   site.masked_rows = backend == Backend::kFlash;
-  site.inputs.push_back({source, ProbeInput::Use::kQuery, {}, false, {ProbeInput::kBatch, ProbeInput::kLength, self.embed_dim}});
+  site.inputs.push_back(
+      {source, ProbeInput::Use::kQuery, {}, false, {ProbeInput::kBatch, ProbeInput::kLength, self.embed_dim}});
   if (!self.mask) return site;
   std::vector<std::int64_t> sizes{ProbeInput::kLength, ProbeInput::kLength};
   if (self.mask_type == MaskType::kKeyPadding) sizes = {ProbeInput::kBatch, ProbeInput::kLength};
-  if (self.mask_type == MaskType::kMerged) sizes = {ProbeInput::kBatch, self.heads, ProbeInput::kLength, ProbeInput::kLength};
+  if (self.mask_type == MaskType::kMerged)
+    sizes = {ProbeInput::kBatch, self.heads, ProbeInput::kLength, ProbeInput::kLength};
   site.inputs.push_back({self.mask, ProbeInput::Use::kMask, {}, false, sizes});
   return site;
 }
