@@ -280,6 +280,12 @@ bool has_attention_candidate(const Block* block) {
   return any_node(block, [](const Node* node) { return candidate_operators().count(kind_name(node)) != 0; });
 }
 
+bool holds_nested_tensors(const torch::jit::Module& module, const std::string& method) {
+  auto* function = torch::jit::tryToGraphFunction(module.get_method(method).function());
+  return function && any_node(function->graph()->block(),
+                              [](const Node* node) { return kind_name(node) == "aten::_nested_tensor_from_mask"; });
+}
+
 bool calls_only_pure_operators(const Node* call) {
   const Graph* callee = callee_graph(call);
   return callee && !has_mutation(callee->block()) && !any_node(callee->block(), [](const Node* node) {

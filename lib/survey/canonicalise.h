@@ -19,6 +19,9 @@ std::shared_ptr<torch::jit::Graph> canonical_copy(const torch::jit::Module& modu
 // Whether the graph, nested blocks included, has a node of one of the operators that attention can start from.
 bool has_attention_candidate(const torch::jit::Block* block);
 
+// Whether the method makes nested tensors (nn.TransformerEncoder with a padding mask does, in eval mode).
+bool holds_nested_tensors(const torch::jit::Module& module, const std::string& method);
+
 // Whether the method or function that a call runs, and all that it calls, hold no in-place operator and no SetAttr.
 bool calls_only_pure_operators(const torch::jit::Node* call);
 

@@ -313,9 +313,9 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
     arguments.emplace_back(draw(input, sizes, masks, type, generator));
   }
   for (Value* number : piece.numbers()) {
-    const auto size = number_value(number, site, shape);
-    if (!size) return std::nullopt;
-    arguments.emplace_back(*size);
+    // A size of something outside that stands in no list is part of a scale: any value serves both forms.
+    constexpr std::int64_t kWidth = 64;
+    arguments.emplace_back(number_value(number, site, shape).value_or(kWidth));
   }
   std::optional<std::vector<at::Tensor>> outputs;
   try {

@@ -152,6 +152,15 @@ ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const
         site.heads = (*shape)[shape->size() - 3];
       continue;
     }
+    const bool of_product_layout = !built.leading_sizes.empty() && term.level == walk.levels.size();
+    if (of_product_layout && term.tensor->node()->kind() == aten::unsqueeze) {  // a bias of each head, [1, H, Lq, Lk]
+      site.inputs.push_back({term.tensor->node()->input(0),
+                             ProbeInput::Use::kAdditive,
+                             {},
+                             false,
+                             {ProbeInput::kHeads, ProbeInput::kLength, ProbeInput::kKeys}});
+      continue;
+    }
     site.inputs.push_back(
         {term.tensor,
          term.kind == ScoreTerm::Kind::kAdditive ? ProbeInput::Use::kAdditive : ProbeInput::Use::kMask,
@@ -222,8 +231,24 @@ std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& 
   return site;
 }
 
+// What holds for the whole model.
+struct Surroundings {
+  Backend backend = Backend::kFlash;
+  std::function<bool(const std::string&)> selected;
+  bool has_nested_tensors = false;  // nn.TransformerEncoder packs padded batches and runs its layers on the result
+};
+
+bool uses_nested_tensors(const torch::jit::Module& root) {
+  for (const torch::jit::Module& module : root.modules()) {
+    for (const auto& method : module.get_methods()) {
+      if (holds_nested_tensors(module, method.name())) return true;
+    }
+  }
+  return false;
+}
+
 void survey_method(const torch::jit::Module& module, const std::string& path, const std::string& method,
-                   Backend backend, bool selected, Survey& survey) {
+                   const Surroundings& surroundings, Survey& survey) {
   const std::shared_ptr<Graph> graph = canonical_copy(module, method);
   if (!graph) return;
   const GraphFacts facts(module);
@@ -231,30 +256,31 @@ void survey_method(const torch::jit::Module& module, const std::string& path, co
   std::vector<Node*> candidates;
   collect_candidates(graph->block(), candidates);
   for (Node* candidate : candidates) {
-    auto site = is_fused_operator(candidate) ? survey_fused_operator(candidate, graph, facts, backend)
-                                             : survey_softmax(candidate, graph, facts, backend);
+    auto site = is_fused_operator(candidate) ? survey_fused_operator(candidate, graph, facts, surroundings.backend)
+                                             : survey_softmax(candidate, graph, facts, surroundings.backend);
     if (!site) continue;
     site->entry.path = path;
     site->entry.method = method;
-    if (site->entry.status == report::SiteStatus::kFused && !selected) {
+    const auto decline = [&](const char* reason) {
       site->entry.status = report::SiteStatus::kDeclined;
-      site->entry.reason = "not selected";
+      site->entry.reason = reason;
       site->proposals.clear();
+    };
+    if (site->entry.status == report::SiteStatus::kFused && !surroundings.selected(path)) decline("not selected");
+    if (surroundings.has_nested_tensors && is_fast_path(candidate)) {
+      decline("the encoder packs padded batches into nested tensors, which only the fast path takes");
     }
     found.sites.push_back(std::move(*site));
   }
   if (!found.sites.empty()) survey.methods.push_back(std::move(found));
 }
 
-void survey_module(const torch::jit::Module& module, const std::string& path, Backend backend,
-                   const std::function<bool(const std::string&)>& selected,
+void survey_module(const torch::jit::Module& module, const std::string& path, const Surroundings& surroundings,
                    std::unordered_set<const c10::ivalue::Object*>& seen, Survey& survey) {
   if (!seen.insert(module._ivalue().get()).second) return;  // a shared submodule, met under another name
-  for (const auto& method : module.get_methods()) {
-    survey_method(module, path, method.name(), backend, selected(path), survey);
-  }
+  for (const auto& method : module.get_methods()) survey_method(module, path, method.name(), surroundings, survey);
   for (const auto& child : module.named_children()) {
-    survey_module(child.value, path.empty() ? child.name : path + "." + child.name, backend, selected, seen, survey);
+    survey_module(child.value, path.empty() ? child.name : path + "." + child.name, surroundings, seen, survey);
   }
 }
 
@@ -265,7 +291,7 @@ Survey survey_attention(const torch::jit::Module& root, Backend backend,
   Survey survey;
   std::unordered_set<const c10::ivalue::Object*> seen;
   torch::NoGradGuard no_grad;
-  survey_module(root, "", backend, selected, seen, survey);
+  survey_module(root, "", {backend, selected, uses_nested_tensors(root)}, seen, survey);
   return survey;
 }
 

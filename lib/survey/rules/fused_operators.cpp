@@ -10,12 +10,12 @@ namespace {
 
 bool is_sdpa(const torch::jit::Node* node) { return node->kind() == c10::aten::scaled_dot_product_attention; }
 
+}  // namespace
+
 bool is_fast_path(const torch::jit::Node* node) {
   const std::string name = kind_name(node);
   return name == "aten::_native_multi_head_attention" || name == "aten::_transformer_encoder_layer_fwd";
 }
-
-}  // namespace
 
 bool is_fused_operator(const torch::jit::Node* node) { return is_sdpa(node) || is_fast_path(node); }
 

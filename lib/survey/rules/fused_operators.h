@@ -10,6 +10,7 @@
 namespace flashconvert::survey {
 
 // aten::scaled_dot_product_attention, aten::_native_multi_head_attention, aten::_transformer_encoder_layer_fwd
+bool is_fast_path(const torch::jit::Node* node);  // the last two
 bool is_fused_operator(const torch::jit::Node* node);
 
 // The site of one such node: its expression over the attention operator, built and probed. Never empty for them.
