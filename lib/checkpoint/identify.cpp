@@ -115,12 +115,18 @@ bool is_old_torch_save(std::string_view head) {
   return is_pickle(head) && head.substr(2, 12) == "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv;
 }
 
-// The classes that a pickle names, with their modules: "collections.OrderedDict".
+// The classes that a pickle names, with their modules: "collections.OrderedDict". Protocols 2 and 3 write both as lines
+// of text (GLOBAL); 4 and 5 as two strings, each kept in the memo, that STACK_GLOBAL takes. A class whose module was
+// named before is missed there, which is no loss: the first class of each module is found.
 std::set<std::string> classes_in_pickle(const std::string& pickle) {
   static const std::regex global("c([A-Za-z_][A-Za-z0-9_.]*)\n([A-Za-z_][A-Za-z0-9_.]*)\n");
+  static const std::regex stack_global(
+      "\x8c[\\s\\S]([A-Za-z_][A-Za-z0-9_.]*)\x94\x8c[\\s\\S]([A-Za-z_][A-Za-z0-9_.]*)\x94\x93");
   std::set<std::string> classes;
-  for (std::sregex_iterator match(pickle.begin(), pickle.end(), global), end; match != end; ++match) {
-    classes.insert((*match)[1].str() + "." + (*match)[2].str());
+  for (const std::regex* form : {&global, &stack_global}) {
+    for (std::sregex_iterator match(pickle.begin(), pickle.end(), *form), end; match != end; ++match) {
+      classes.insert((*match)[1].str() + "." + (*match)[2].str());
+    }
   }
   return classes;
 }

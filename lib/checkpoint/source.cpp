@@ -63,6 +63,14 @@ std::string first_line(const std::string& message) {
   return line.size() <= kLongest ? line : line.substr(0, kLongest) + "…";
 }
 
+// LibTorch's reader of archives is stricter than ours in some fields of the table of contents.
+Error explain_unreadable_archive(const std::string& name, const std::string& message) {
+  std::smatch match;
+  static const std::regex reason(R"(failed [^:]*: ([^.\n]+))");
+  const std::string shown = std::regex_search(message, match, reason) ? match[1].str() : first_line(message);
+  return Error(ErrorKind::kInput, name + ": is damaged: its zip archive cannot be read (" + shown + ")", kCopyAgain);
+}
+
 // What LibTorch's importer says, in the words of somebody who wants to convert a file.
 Error explain_import_failure(const std::string& name, const std::string& message) {
   std::smatch match;
@@ -154,7 +162,12 @@ Checkpoint Source::load() const {
   }
 
   // A damaged file explains whatever the importer says about it, so this comes first.
-  const Integrity integrity = integrity_check.get();
+  Integrity integrity;
+  try {
+    integrity = integrity_check.get();
+  } catch (const c10::Error& error) {
+    throw explain_unreadable_archive(shown_name, error.what_without_backtrace());
+  }
   if (integrity.damaged_record) {
     throw Error(
         ErrorKind::kInput,
