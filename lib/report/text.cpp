@@ -83,6 +83,7 @@ std::string attention_summary(const Report& report, const Style& style) {
   text = counts.fused == counts.sites ? style.good(text) : style.attention(text);
   if (!forms.empty()) {
     std::vector<std::string> parts;
+    parts.reserve(forms.size());
     for (const auto& [form, number] : forms) parts.push_back(fmt::format("{}: {}", form, number));
     text += fmt::format(" {{{}}}", fmt::join(parts, ", "));
   }

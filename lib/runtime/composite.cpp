@@ -89,8 +89,8 @@ bool torch_attention_takes(const Problem& problem) {
 // torch gives zeros for rows in which every key is masked; a softmax gives NaN.
 Tensor torch_attention(const Problem& problem) {
   const auto bias = bias_in_four_dimensions(problem);
-  const Tensor output = aten::scaled_dot_product_attention(problem.query, problem.key, problem.value, bias,
-                                                           problem.band.limits(), problem.scale, problem.group() > 1);
+  Tensor output = aten::scaled_dot_product_attention(problem.query, problem.key, problem.value, bias,
+                                                     problem.band.limits(), problem.scale, problem.group() > 1);
   if (!bias || problem.zero_masked_rows) {
     return output;
   }

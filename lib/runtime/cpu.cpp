@@ -149,7 +149,7 @@ Tensor composite_in_pieces(const Problem& problem) {
     return composite_attention(problem);
   }
   const auto bias = bias_in_four_dimensions(problem);
-  const Tensor output = empty_output(problem);
+  Tensor output = empty_output(problem);
   for_each_piece(problem, [&](const Piece& piece) {
     const Problem part = part_of(problem, bias, piece);
     Tensor destination = slice(output, 0, piece.batch, piece.batches);

@@ -59,6 +59,7 @@ int compute_capability(int device) {
     int count = 0;
     check_cuda(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
     std::vector<int> all;
+    all.reserve(static_cast<std::size_t>(count));
     for (int index = 0; index < count; ++index) {
       all.push_back(query_compute_capability(index));
     }
