@@ -52,6 +52,7 @@ std::vector<std::string> environment(bool color, int share) {
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> array;
+  array.reserve(texts.size() + 1);
   for (auto& text : texts) array.push_back(text.data());
   array.push_back(nullptr);
   return array;

@@ -8,6 +8,7 @@ import warnings
 
 import torch
 from conversion import convert, default_float64, differences, in_float64, load_operators, run_in_cpp
+from known_gaps import KNOWN_GAPS
 from model_case import ModelCase, export, make_inputs, make_module, mha_fast_path
 
 
@@ -30,6 +31,11 @@ class ModelTest(unittest.TestCase):
         lines = "\n".join(f"{site['path']}  {site['status']}  {site['reason'] or ''}" for site in report["attention"])
         fused = [site for site in report["attention"] if site["status"] == "fused"]
         declined = [site for site in report["attention"] if site["status"] != "fused"]
+        if case.name in KNOWN_GAPS:
+            found = (len(fused), len(declined))
+            self.assertNotEqual(found, (case.fused, len(case.declined)), "closed: take it out of known_gaps.py")
+            self.assertIn(KNOWN_GAPS[case.name], lines)
+            return
         self.assertEqual(len(fused), case.fused, f"fused sites of\n{lines}")
         self.assertEqual(len(declined), len(case.declined), f"declined sites of\n{lines}")
         for site, words in zip(declined, case.declined):

@@ -11,6 +11,7 @@ import unittest
 
 import torch
 from conversion import convert, default_float64, differences, in_float64, load_operators, run_in_cpp
+from known_gaps import KNOWN_GAPS
 
 SMALL = pathlib.Path(__file__).resolve().parents[2] / "sample_models" / "small"
 WIDTH = 16  # of the checkpoints in small/
@@ -52,8 +53,12 @@ class SampleTest(unittest.TestCase):
             with self.subTest(sample=name):
                 report = self.convert(name)[1]
                 declined = [site for site in report["attention"] if site["status"] != "fused"]
-                self.assertEqual(declined, [])
-                self.assertEqual(len(report["attention"]), fused)
+                if name in KNOWN_GAPS:
+                    self.assertNotEqual(declined, [], "closed: take it out of known_gaps.py")
+                    self.assertIn(KNOWN_GAPS[name], " ".join(site["reason"] for site in declined))
+                else:
+                    self.assertEqual(declined, [])
+                    self.assertEqual(len(report["attention"]), fused)
                 self.assertEqual([fold["status"] for fold in report["folded"]], ["folded"] * folded)
                 self.assertTrue(report["parity"]["passed"])
                 self.assertTrue(report["parity"]["cases"])
