@@ -25,6 +25,10 @@ def export(model, example, how):
         return torch.jit.trace(model, example, check_trace=False)
 
 
+# Attention beside the folded weights is fused, so the outputs need the operator.
+torch.ops.load_library(os.environ["FLASHCONVERT_OPS"])
+
+
 class FoldTest(unittest.TestCase):
     def setUp(self):
         torch.manual_seed(0)
