@@ -198,6 +198,11 @@ std::optional<c10::IValue> GraphFacts::evaluate(Value* value, int depth, Limits 
   return stack.back();
 }
 
+bool GraphFacts::is_none(Value* value) const {
+  const auto found = constant(value);
+  return found && found->isNone();
+}
+
 std::vector<Value*> GraphFacts::list_elements(Value* list) {
   if (list->node()->kind() != prim::ListConstruct) return {};
   return list->node()->inputs().vec();

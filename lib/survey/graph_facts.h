@@ -27,6 +27,8 @@ public:
   std::optional<std::int64_t> integer(torch::jit::Value* value) const;
   std::optional<bool> boolean(torch::jit::Value* value) const;
 
+  bool is_none(torch::jit::Value* value) const;  // known to be None
+
   // One element of a list of ints: the constant, or nothing. Negative indices count from the end.
   static std::vector<torch::jit::Value*> list_elements(torch::jit::Value* list);
   std::vector<std::optional<std::int64_t>> int_list(torch::jit::Value* list) const;

@@ -14,11 +14,11 @@ using torch::jit::Node;
 using torch::jit::Value;
 namespace aten = c10::aten;
 
-namespace {
-
-Value* call(Graph& graph, const char* name, std::vector<NamedValue> arguments) {
+Value* call(Graph& graph, const char* name, const std::vector<NamedValue>& arguments) {
   return graph.insert(c10::Symbol::fromQualString(name), arguments);
 }
+
+namespace {
 
 // float32's lowest number as a bias: finite, and whatever is added to it stays it, so that a row in which every key is
 // hidden comes out uniform, as it does when its scores are overwritten with one finite number.
@@ -212,7 +212,6 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
   AttentionArguments arguments;
   arguments.scale = site.scale * site.query_scale * site.key_scale;
   if (!site.scale_factors.empty()) {
-    if (site.softcap > 0) throw Declined("a scale that is computed at run time beside a softcap");
     arguments.dynamic_scale = run_time_scale(graph, site, arguments.scale);
   }
   arguments.softcap = site.softcap;

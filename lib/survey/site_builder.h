@@ -33,6 +33,10 @@ struct AttentionArguments {
   bool grouped = false;  // key and value have fewer heads
 };
 
+// Inserts a call of an operator at the graph's insertion point; the schema is matched as the TorchScript compiler does.
+torch::jit::Value* call(torch::jit::Graph& graph, const char* name,
+                        const std::vector<torch::jit::NamedValue>& arguments);
+
 // Inserts flashconvert::attention (or scaled_dot_product_attention for the portable backend) at the graph's insertion
 // point. `bias` may be null. Throws Declined for what the backend cannot express.
 torch::jit::Node* insert_attention(torch::jit::Graph& graph, Backend backend, torch::jit::Value* query,

@@ -32,15 +32,6 @@ struct SelfAttention {
   std::int64_t heads = 0;
 };
 
-Value* call(Graph& graph, const char* name, const std::vector<NamedValue>& arguments) {
-  return graph.insert(c10::Symbol::fromQualString(name), arguments);
-}
-
-bool is_none(Value* value, const GraphFacts& facts) {
-  const auto known = facts.constant(value);
-  return known && known->isNone();
-}
-
 SelfAttention read_arguments(Node* node, std::size_t first, std::size_t mask_at, const GraphFacts& facts) {
   SelfAttention self;
   const auto embed_dim = facts.integer(node->input(first));
@@ -53,7 +44,7 @@ SelfAttention read_arguments(Node* node, std::size_t first, std::size_t mask_at,
   self.in_bias = node->input(first + 3);
   self.out_weight = node->input(first + 4);
   self.out_bias = node->input(first + 5);
-  if (is_none(node->input(mask_at), facts)) return self;
+  if (facts.is_none(node->input(mask_at))) return self;
   self.mask = node->input(mask_at);
   const auto type = facts.integer(node->inputs().back());
   if (!type || *type < 0 || *type > 2) throw Declined("the mask's type is not a constant");

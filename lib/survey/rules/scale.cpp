@@ -22,12 +22,6 @@ bool is_constant_over_queries_and_keys(Value* value, const GraphFacts& facts) {
   return (rank < 1 || (*known)[rank - 1] == 1) && (rank < 2 || (*known)[rank - 2] == 1);
 }
 
-// A factor that is computed at run time multiplies the product alone: not a bias that was added before it, and not
-// something under a softcap.
-void check_stands_alone(const ScoreStep& step) {
-  if (step.inside_softcap) throw Declined("a tensor scales the scores inside a softcap");
-}
-
 }  // namespace
 
 bool step_scale(ScoreStep step) {
@@ -45,7 +39,7 @@ bool step_scale(ScoreStep step) {
   } else {
     if (!is_tensor(other)) throw Declined("the scale is a number that is computed at run time");
     if (step.facts.is_size_number(other)) {
-      check_stands_alone(step);
+      if (step.inside_softcap) throw Declined("a scale that is computed at run time inside a softcap");
       step.site.scale_factors.push_back({other, divides});
       step.scores = scores;
       return true;

@@ -62,6 +62,10 @@ bool walk_scores(SiteWalk& site, const GraphFacts& facts) {
       const Product product = read_product(node, facts);
       if (!product.output_order.empty()) throw Declined("the einsum of the scores does not end in queries, keys");
       if (product.addend) {
+        if (!site.factors.empty() || !site.scale_factors.empty()) {
+          throw Declined("a tensor scales the sum of scores and bias");
+        }
+        if (site.softcap > 0) throw Declined("a bias inside a softcap");
         site.terms.push_back(
             {ScoreTerm::Kind::kAdditive, product.addend, multiplier * product.beta, 0, site.levels.size()});
       }
@@ -74,6 +78,7 @@ bool walk_scores(SiteWalk& site, const GraphFacts& facts) {
     if (node->kind() == aten::tanh) {  // softcap: cap * tanh(scores / cap)
       if (site.softcap > 0) throw Declined("two tanh between product and softmax");
       if (!(multiplier > 0)) throw Declined("a softcap that is not positive");
+      if (!site.factors.empty() || !site.scale_factors.empty()) throw Declined("a tensor scales the capped scores");
       site.softcap = multiplier;
       multiplier = 1;
       scores = node->input(0);

@@ -16,11 +16,6 @@ using torch::jit::Value;
 
 namespace {
 
-bool is_none(Value* value, const GraphFacts& facts) {
-  const auto known = facts.constant(value);
-  return known && known->isNone();
-}
-
 // 1 / sqrt(query.size(-1)), as a float in the graph.
 Value* default_scale(Graph& graph, Value* query) {
   Value* size = graph.insert(c10::aten::size, {query, c10::IValue(-1)});
@@ -51,7 +46,7 @@ Site survey_sdpa(Node* node, const std::shared_ptr<Graph>& graph, const GraphFac
       arguments.dynamic_causal = node->input(5);
     }
     const auto head_dim = facts.size_from_end(query, -1);
-    if (!is_none(node->input(6), facts)) {
+    if (!facts.is_none(node->input(6))) {
       const auto scale = facts.number(node->input(6));
       if (!scale) throw Declined("the scale is a number that is computed at run time");
       arguments.scale = *scale;
@@ -60,7 +55,7 @@ Site survey_sdpa(Node* node, const std::shared_ptr<Graph>& graph, const GraphFac
     } else {
       arguments.dynamic_scale = default_scale(*graph, query);
     }
-    Value* mask = is_none(node->input(3), facts) ? nullptr : node->input(3);
+    Value* mask = facts.is_none(node->input(3)) ? nullptr : node->input(3);
     const auto grouped = facts.boolean(node->input(7));
     std::int64_t repeats = 1;
     const auto keys = repeated_heads(key, facts);
