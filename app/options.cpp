@@ -38,7 +38,7 @@ void declare_files(CLI::App& app, Raw& raw, Options& options) {
       ->group("Files");
   app.add_option(
          "--jobs", raw.jobs,
-         "files of a batch to convert at the same time (1); each needs about 2.2 times\nits file's size of memory")
+         "files of a batch to convert at the same time (1); each needs about 1.5 times\nits file's size of memory")
       ->type_name("N")
       ->group("Files");
 }
