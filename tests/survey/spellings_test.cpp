@@ -1,0 +1,190 @@
+// Each spelling of attention that the survey reads, and beside it near misses that it must leave alone: the table that
+// docs/adding-an-attention-form.md asks to extend. A spelling is the body of forward(self, q, k, v, m).
+#include <torch/script.h>
+
+#include <string>
+#include <vector>
+
+#include "support/catch.h"
+#include "survey/survey.h"
+
+namespace {
+
+using flashconvert::report::SiteStatus;
+using flashconvert::survey::Backend;
+using flashconvert::survey::Site;
+
+struct Spelling {
+  const char* name;
+  const char* body;
+};
+
+struct NearMiss {
+  const char* name;
+  const char* body;
+  const char* reason;  // words of the reason; "" where nothing is a candidate
+};
+
+torch::jit::Module module_of(const std::string& body, const std::string& result = "Tensor") {
+  torch::jit::Module module("Model");
+  std::string indented;
+  for (std::size_t start = 0; start < body.size();) {
+    const auto end = std::min(body.find('\n', start), body.size());
+    indented += "  " + body.substr(start, end - start) + "\n";
+    start = end + 1;
+  }
+  module.define("def forward(self, q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> " + result + ":\n" + indented);
+  return module;
+}
+
+std::vector<Site> survey(const torch::jit::Module& module, Backend backend = Backend::kFlash) {
+  const auto found = flashconvert::survey::survey_attention(module, backend, [](const std::string&) { return true; });
+  return found.methods.empty() ? std::vector<Site>{} : found.methods.at(0).sites;
+}
+
+std::string reason_of(const Site& site) { return site.entry.reason.value_or("none given"); }
+
+const Spelling kSpellings[] = {
+    {"division by a number",
+     "s = torch.matmul(q, k.transpose(-2, -1)) / 2.0\nreturn torch.matmul(torch.softmax(s, -1), v)"},
+    {"a factor on the queries",
+     "s = torch.matmul(q * 0.25, k.transpose(-2, -1))\nreturn torch.matmul(torch.softmax(s, -1), v)"},
+    {"a factor on both",
+     "s = torch.matmul(q * 0.5, (k * 0.5).transpose(-2, -1))\n"
+     "return torch.matmul(torch.softmax(s, -1), v)"},
+    {"bmm", "s = torch.bmm(q, k.transpose(1, 2)) * 0.5\nreturn torch.bmm(torch.softmax(s, -1), v)"},
+    {"baddbmm with the mask",
+     "s = torch.baddbmm(m, q, k.transpose(1, 2), beta=1, alpha=0.5)\n"
+     "return torch.bmm(torch.softmax(s, -1), v)"},
+    {"einsum, heads first",
+     "s = torch.einsum('bhid,bhjd->bhij', [q, k]) * 0.5\n"
+     "return torch.einsum('bhij,bhjd->bhid', [torch.softmax(s, -1), v])"},
+    {"einsum, length first",
+     "s = torch.einsum('b i h d, b j h d -> b h i j', [q, k]) * 0.5\n"
+     "return torch.einsum('bhij,bjhd->bihd', [torch.softmax(s, -1), v])"},
+    {"additive bias",
+     "s = torch.matmul(q, k.transpose(-2, -1)) * 0.5 + m\n"
+     "return torch.matmul(torch.softmax(s, -1), v)"},
+    {"bias before the scale",
+     "s = (torch.matmul(q, k.transpose(-2, -1)) + m) * 0.5\n"
+     "return torch.matmul(torch.softmax(s, -1), v)"},
+    {"masked_fill with minus infinity",
+     "s = torch.matmul(q, k.transpose(-2, -1)).masked_fill(m > 0.5, float('-inf'))\n"
+     "return torch.matmul(torch.softmax(s, -1), v)"},
+    {"masked_fill with -1e9",
+     "s = torch.matmul(q, k.transpose(-2, -1)).masked_fill(m > 0.5, -1e9)\n"
+     "return torch.matmul(torch.softmax(s, -1), v)"},
+    {"masked_fill in place",
+     "s = torch.matmul(q, k.transpose(-2, -1))\ns.masked_fill_(m > 0.5, float('-inf'))\n"
+     "return torch.matmul(torch.softmax(s, -1), v)"},
+    {"where",
+     "s = torch.matmul(q, k.transpose(-2, -1))\ns = torch.where(m > 0.5, s, float('-inf'))\n"
+     "return torch.matmul(torch.softmax(s, -1), v)"},
+    {"softmax in float32",
+     "s = torch.matmul(q, k.transpose(-2, -1)) * 0.5\n"
+     "return torch.matmul(torch.softmax(s, -1, dtype=6).type_as(q), v)"},
+    {"inactive dropout",
+     "s = torch.matmul(q, k.transpose(-2, -1))\n"
+     "return torch.matmul(torch.dropout(torch.softmax(s, -1), 0.1, False), v)"},
+    {"softcap",
+     "s = torch.tanh(torch.matmul(q, k.transpose(-2, -1)) * 0.1) * 5.0 + m\n"
+     "return torch.matmul(torch.softmax(s, -1), v)"},
+    {"weights on the right",
+     "s = torch.matmul(q, k.transpose(-2, -1))\n"
+     "p = torch.softmax(s, -1)\n"
+     "return torch.matmul(v.transpose(-2, -1), p.transpose(-2, -1))"},
+    {"scaled_dot_product_attention, causal", "return torch.scaled_dot_product_attention(q, k, v, None, 0.0, True)"},
+    {"scaled_dot_product_attention, mask and scale",
+     "return torch.scaled_dot_product_attention(q, k, v, m, 0.0, False, scale=0.3)"},
+};
+
+const NearMiss kNearMisses[] = {
+    {"softmax over the queries",
+     "s = torch.matmul(q, k.transpose(-2, -1))\n"
+     "return torch.matmul(torch.softmax(s, -2), v)",
+     "not over the keys"},
+    {"active dropout",
+     "s = torch.matmul(q, k.transpose(-2, -1))\n"
+     "return torch.matmul(torch.dropout(torch.softmax(s, -1), 0.1, True), v)",
+     "dropout"},
+    {"a tensor that varies along the keys scales the scores",
+     "s = torch.matmul(q, k.transpose(-2, -1)) * m\nreturn torch.matmul(torch.softmax(s, -1), v)",
+     "may vary along queries or keys"},
+    {"masked scores set to a small number",
+     "s = torch.matmul(q, k.transpose(-2, -1)).masked_fill(m > 0.5, -5.0)\n"
+     "return torch.matmul(torch.softmax(s, -1), v)",
+     "hides nothing"},
+    {"weights scaled after the softmax",
+     "s = torch.matmul(q, k.transpose(-2, -1))\n"
+     "return torch.matmul(torch.softmax(s, -1) * 2.0, v)",
+     "pass through aten::mul"},
+    {"scores through another function",
+     "s = torch.relu(torch.matmul(q, k.transpose(-2, -1)))\n"
+     "return torch.matmul(torch.softmax(s, -1), v)",
+     "no product of queries and keys"},
+    {"a bias inside the softcap",
+     "s = torch.tanh((torch.matmul(q, k.transpose(-2, -1)) + m) * 0.1) * 5.0\n"
+     "return torch.matmul(torch.softmax(s, -1), v)",
+     "inside a softcap"},
+    {"an einsum that sums a batch letter away",
+     "s = torch.einsum('bhid,bhjd->bij', [q, k])\n"
+     "return torch.matmul(torch.softmax(s, -1), v)",
+     "no batched matrix product"},
+    {"scores used elsewhere",
+     "s = torch.matmul(q, k.transpose(-2, -1))\n"
+     "return torch.matmul(torch.softmax(s, -1), v) + s.sum()",
+     "scores are used elsewhere"},
+    {"a softmax of something else", "return torch.softmax(torch.matmul(q, k.transpose(-2, -1)).sum(-1), -1)", ""},
+};
+
+}  // namespace
+
+TEST_CASE("every spelling of attention is read", "[survey]") {
+  for (const Spelling& spelling : kSpellings) {
+    INFO(spelling.name);
+    const auto sites = survey(module_of(spelling.body));
+    REQUIRE(sites.size() == 1);
+    INFO(reason_of(sites[0]));
+    CHECK(sites[0].entry.status == SiteStatus::kFused);
+    CHECK(sites[0].proposals.size() == 1);
+  }
+}
+
+TEST_CASE("near misses are left alone, with the reason", "[survey]") {
+  for (const NearMiss& miss : kNearMisses) {
+    INFO(miss.name);
+    const auto sites = survey(module_of(miss.body));
+    if (std::string(miss.reason).empty()) {
+      CHECK(sites.empty());
+      continue;
+    }
+    REQUIRE(sites.size() == 1);
+    CHECK(sites[0].entry.status == SiteStatus::kDeclined);
+    CHECK(sites[0].proposals.empty());
+    CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains(miss.reason));
+  }
+}
+
+TEST_CASE("returned weights are named as such", "[survey]") {
+  const auto sites =
+      survey(module_of("p = torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1)\nreturn torch.matmul(p, v), p",
+                       "Tuple[Tensor, Tensor]"));
+  REQUIRE(sites.size() == 1);
+  CHECK(reason_of(sites[0]) == "attention weights are returned");
+}
+
+TEST_CASE("the scale is the product of all its parts", "[survey]") {
+  const auto sites = survey(module_of(
+      "s = torch.matmul(q * 0.5, k.transpose(-2, -1)) / 4.0\nreturn torch.matmul(torch.softmax(s * 3.0, -1), v)"));
+  REQUIRE(sites.size() == 1);
+  REQUIRE(sites[0].entry.scale.has_value());
+  CHECK(*sites[0].entry.scale == Approx(0.375));
+}
+
+TEST_CASE("the portable backend leaves what it cannot say", "[survey]") {
+  const auto sites = survey(module_of("s = torch.tanh(torch.matmul(q, k.transpose(-2, -1)) * 0.1) * 5.0\n"
+                                      "return torch.matmul(torch.softmax(s, -1), v)"),
+                            Backend::kPortable);
+  REQUIRE(sites.size() == 1);
+  CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains("softcap"));
+}
