@@ -6,6 +6,7 @@
 #include <torch/script.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -49,6 +50,13 @@ public:
   // A tensor of no dimensions that is computed from sizes and constants, as traces spell numbers.
   bool is_size_number(torch::jit::Value* value) const;
 
+  // Where a dimension comes from, through one operator that moves dimensions without changing their sizes.
+  struct Dimension {
+    torch::jit::Value* tensor = nullptr;
+    std::int64_t dim = 0;  // from the end
+  };
+  std::optional<Dimension> source_dimension(torch::jit::Value* tensor, std::int64_t dim) const;
+
   // Follows a dimension (counted from the end) up through transposes and elementwise operators to the view that made
   // it: its place there, counted from the end.
   std::optional<std::int64_t> dim_in_view(torch::jit::Value* tensor, std::int64_t dim) const;
@@ -59,6 +67,7 @@ public:
   const torch::jit::Module& module() const { return module_; }
 
 private:
+  std::optional<std::int64_t> size_of_part(torch::jit::Node* split, std::int64_t dim) const;
   struct Limits {
     bool parameters = false;       // parameters, and calls of submodules that see no input, count as known
     std::int64_t elements = 4096;  // of the largest tensor
@@ -72,6 +81,7 @@ std::optional<std::int64_t> dim_from_end(std::int64_t dim, std::optional<std::in
 
 // The name of the operator without its overload, "aten::matmul"; also for prim nodes.
 std::string kind_name(const torch::jit::Node* node);
+bool is_any_of(const torch::jit::Node* node, std::initializer_list<const char*> names);
 
 // Names that scripting and tracing give a module: "__torch__.torch.nn.modules.linear.___torch_mangle_3.Linear" is of
 // class "torch.nn.modules.linear.Linear".
