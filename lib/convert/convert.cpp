@@ -73,15 +73,16 @@ bool verify_conversion(const checkpoint::Source& source, checkpoint::Checkpoint&
   progress("verify", 0);
   checkpoint::Checkpoint original = source.load();
   const auto cases = verify::make_cases(original, options.inputs, options.verification);
-  report.parity = verify::compare_modules(original.module, converted.module, cases, options.verification);
+  const verify::Verifier verifier(original.module, cases, options.verification);
+  report.parity = verifier.compare(converted.module);
   if (report.parity->passed) {
     record(done, report);
   } else {
-    const Culprits culprits = find_culprits(source, done, cases, options, progress);
+    const Culprits culprits = find_culprits(source, done, verifier, options, progress);
     if (options.revert_failing) {
       converted = source.load();
       done = transform(converted.module, without(selected_by(options), culprits), options, progress);
-      report.parity = verify::compare_modules(original.module, converted.module, cases, options.verification);
+      report.parity = verifier.compare(converted.module);
     }
     record(done, report);
     name_culprits(culprits, options.revert_failing, report);
@@ -128,7 +129,11 @@ ConvertResult convert(const checkpoint::Source& source, const checkpoint::Destin
 
   report.operators_after = count_operators(converted.module);
   report.operators_needed = custom_operators(report.operators_after);
-  if (!changed_anything(report)) report.warnings.emplace_back("nothing was converted: the output is the same model");
+  if (!changed_anything(report)) {
+    const bool fused_before = report.operators_before.count(survey::kAttentionOperator) != 0;
+    report.warnings.emplace_back(fused_before ? "nothing was converted: this model's attention is fused already"
+                                              : "nothing was converted: the output is the same model");
+  }
   if (result.parity_failed || options.dry_run || !destination) return result;
 
   watch.lap();

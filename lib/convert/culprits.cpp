@@ -23,16 +23,14 @@ std::set<std::string> folded_paths(const Transformed& whole) {
 
 }  // namespace
 
-Culprits find_culprits(const checkpoint::Source& source, const Transformed& whole,
-                       const std::vector<verify::Case>& cases, const ConvertOptions& options,
-                       const Progress& progress) {
+Culprits find_culprits(const checkpoint::Source& source, const Transformed& whole, const verify::Verifier& verifier,
+                       const ConvertOptions& options, const Progress& progress) {
   const std::set<std::string> sites = fused_paths(whole);
   const std::set<std::string> weights = folded_paths(whole);
-  checkpoint::Checkpoint original = source.load();
   const auto fails = [&](const Selection& selection) {
     checkpoint::Checkpoint trial = source.load();
     transform(trial.module, selection, options, [](const std::string&, double) {});
-    return !verify::compare_modules(original.module, trial.module, cases, options.verification).passed;
+    return !verifier.compare(trial.module).passed;
   };
   Culprits culprits;
   const double trials = static_cast<double>(sites.size() + weights.size());

@@ -18,7 +18,7 @@ struct Culprits {
 
 // Converts the checkpoint again and again, each time with one module's sites or one folded weight alone, and compares.
 // Where no single change fails alone, every change is a culprit: their sum is what fails.
-Culprits find_culprits(const checkpoint::Source& source, const Transformed& whole,
-                       const std::vector<verify::Case>& cases, const ConvertOptions& options, const Progress& progress);
+Culprits find_culprits(const checkpoint::Source& source, const Transformed& whole, const verify::Verifier& verifier,
+                       const ConvertOptions& options, const Progress& progress);
 
 }  // namespace flashconvert
