@@ -12,7 +12,6 @@
 namespace flashconvert::survey {
 
 using torch::jit::Graph;
-using torch::jit::NamedValue;
 using torch::jit::Node;
 using torch::jit::Value;
 
