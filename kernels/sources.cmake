@@ -1,26 +1,49 @@
-# flashconvert_kernels: a static library, hidden symbols, its own copy of the CUDA runtime. Every kernel is compiled to
-# machine code for sm_80, which sm_86 and sm_89 run too, and for sm_90, and to PTX, from which the driver compiles for
-# anything newer.
+# flashconvert_kernels: a static library, hidden symbols, its own copy of the CUDA runtime.
+#
+# The general kernels are compiled to machine code for sm_80, which sm_86 and sm_89 run too, and for sm_90, and to PTX,
+# from which the driver compiles for anything newer. Hopper's own use instructions that exist as sm_90a alone.
 file(GLOB sm80_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/instances/*.cu)
-add_library(flashconvert_kernels STATIC src/dispatch.cpp src/parameters.cpp ${sm80_sources})
-set_source_files_properties(
-  ${sm80_sources} PROPERTIES COMPILE_OPTIONS
-                             "-gencode=arch=compute_80,code=[sm_80,sm_90,compute_80]")
+file(GLOB sm90_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/sm90/instances/*.cu)
+set_source_files_properties(${sm80_sources}
+                            PROPERTIES COMPILE_OPTIONS "-gencode=arch=compute_80,code=[sm_80,sm_90,compute_80]")
 
-target_link_libraries(
-  flashconvert_kernels
-  PUBLIC flashconvert_kernels_interface
-  PRIVATE CUDA::cudart_static flashconvert_warnings)
+# What makes a Hopper kernel slow without making it wrong fails the build: spills and arrays in local memory, which ptxas
+# warns of, and products that it serialises, which it only remarks on (fail-on-serialised).
+add_library(flashconvert_kernels_sm90 OBJECT ${sm90_sources})
+target_compile_options(
+  flashconvert_kernels_sm90 PRIVATE -gencode=arch=compute_90a,code=sm_90a --expt-relaxed-constexpr
+                                    -Xptxas=-warn-spills,-warn-lmem-usage)
 set_target_properties(
-  flashconvert_kernels
-  PROPERTIES CXX_VISIBILITY_PRESET hidden
-             CUDA_VISIBILITY_PRESET hidden
-             VISIBILITY_INLINES_HIDDEN ON
-             CUDA_RUNTIME_LIBRARY Static
-             CUDA_SEPARABLE_COMPILATION OFF)
-target_compile_options(flashconvert_kernels PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)
-if(FLASHCONVERT_WARNINGS_AS_ERRORS)
-  target_compile_options(
-    flashconvert_kernels
-    PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xptxas=-Werror>)
-endif()
+  flashconvert_kernels_sm90
+  PROPERTIES CUDA_COMPILER_LAUNCHER
+             "${CMAKE_CURRENT_SOURCE_DIR}/fail-on-serialised;${CMAKE_CUDA_COMPILER_LAUNCHER}")
+
+add_library(
+  flashconvert_kernels STATIC
+  src/device_facts.cpp
+  src/dispatch.cpp
+  src/parameters.cpp
+  src/sm90/operands.cpp
+  src/sm90/tensor_map.cpp
+  ${sm80_sources}
+  $<TARGET_OBJECTS:flashconvert_kernels_sm90>)
+
+foreach(target flashconvert_kernels flashconvert_kernels_sm90)
+  target_link_libraries(
+    ${target}
+    PUBLIC flashconvert_kernels_interface
+    PRIVATE CUDA::cudart_static flashconvert_warnings)
+  set_target_properties(
+    ${target}
+    PROPERTIES CXX_VISIBILITY_PRESET hidden
+               CUDA_VISIBILITY_PRESET hidden
+               VISIBILITY_INLINES_HIDDEN ON
+               CUDA_RUNTIME_LIBRARY Static
+               CUDA_SEPARABLE_COMPILATION OFF)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)
+  if(FLASHCONVERT_WARNINGS_AS_ERRORS)
+    target_compile_options(
+      ${target}
+      PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xptxas=-Werror>)
+  endif()
+endforeach()

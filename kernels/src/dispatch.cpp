@@ -1,13 +1,17 @@
 // The table of kernels and the public functions. A faster kernel for some card or shape is one more row above those
 // that it replaces: the first row that takes a problem runs it.
+#include "dispatch.h"
+
 #include <cuda_runtime.h>
 
 #include <array>
-#include <atomic>
+#include <cstring>
 
+#include "device_facts.h"
 #include "flashconvert/kernels/attention.h"
 #include "kernel_list.h"
 #include "parameters.h"
+#include "sm90/operands.h"
 
 namespace flashconvert::kernels {
 namespace {
@@ -18,7 +22,8 @@ struct Kernel {
   int compute_capability;
   bool exact_architecture;
   DType dtype;
-  int largest_dim;  // of head_dim and value_dim
+  int head_dim;   // the largest that it takes
+  int value_dim;  // likewise
   // Whether it takes this problem, whose dtype and dimensions fit.
   bool (*accepts)(const AttentionProblem& problem);
   std::size_t (*workspace_bytes)(const AttentionProblem& problem);
@@ -36,12 +41,19 @@ bool accepts(const AttentionProblem& problem) {
   return (kVariant == Variant::kGeneral || is_plain(problem)) && (kLengths == Lengths::kLong || is_short(problem));
 }
 
+// `suits`: what a tile asks beyond what it can do.
+template <Variant kVariant, bool (*suits)(const AttentionProblem&)>
+bool accepts_wgmma(const AttentionProblem& problem) {
+  return (kVariant == Variant::kGeneral || is_plain(problem)) && sm90::can_run(problem) && suits(problem);
+}
+
 template <DType kDType, int kHeadDim, Variant kVariant, Lengths kLengths = Lengths::kLong>
 constexpr Kernel mma16(const char* name) {
   return {name,
           kSm80,
           false,
           kDType,
+          kHeadDim,
           kHeadDim,
           accepts<kVariant, kLengths>,
           no_workspace,
@@ -50,12 +62,28 @@ constexpr Kernel mma16(const char* name) {
           }};
 }
 
+constexpr int kSm90 = 90;
+
+template <DType kDType, class Tile, Variant kVariant, bool (*suits)(const AttentionProblem&) = accepts_any>
+constexpr Kernel wgmma(const char* name) {
+  return {name,
+          kSm90,
+          true,
+          kDType,
+          Tile::kHeadDim,
+          Tile::kValueDim,
+          accepts_wgmma<kVariant, suits>,
+          sm90::workspace_bytes,
+          launch_sm90<kDType, Tile, kVariant>};
+}
+
 template <int kHeadDim>
 constexpr Kernel tf32x3(const char* name) {
   return {name,
           kSm80,
           false,
           DType::kFloat32,
+          kHeadDim,
           kHeadDim,
           accepts_any,
           no_workspace,
@@ -70,44 +98,68 @@ constexpr Variant kPlain = Variant::kPlain;
 constexpr Variant kGeneral = Variant::kGeneral;
 constexpr Lengths kShort = Lengths::kShort;
 
-// In order of preference within a dtype: the smallest bucket that holds the head; short before long, plain before
-// general.
+// In order of preference within a dtype: for few queries the short tiles; then Hopper's own; then the general ones.
+// Within each the smallest bucket that holds the head, plain before general.
 constexpr std::array kKernels = {
     mma16<kF16, 32, kPlain, kShort>("sm80-mma-f16-d32-short"),
-    mma16<kF16, 32, kPlain>("sm80-mma-f16-d32"),
     mma16<kF16, 32, kGeneral, kShort>("sm80-mma-f16-d32-general-short"),
-    mma16<kF16, 32, kGeneral>("sm80-mma-f16-d32-general"),
     mma16<kF16, 64, kPlain, kShort>("sm80-mma-f16-d64-short"),
-    mma16<kF16, 64, kPlain>("sm80-mma-f16-d64"),
     mma16<kF16, 64, kGeneral, kShort>("sm80-mma-f16-d64-general-short"),
-    mma16<kF16, 64, kGeneral>("sm80-mma-f16-d64-general"),
     mma16<kF16, 96, kPlain, kShort>("sm80-mma-f16-d96-short"),
-    mma16<kF16, 96, kPlain>("sm80-mma-f16-d96"),
     mma16<kF16, 96, kGeneral, kShort>("sm80-mma-f16-d96-general-short"),
-    mma16<kF16, 96, kGeneral>("sm80-mma-f16-d96-general"),
     mma16<kF16, 128, kPlain, kShort>("sm80-mma-f16-d128-short"),
-    mma16<kF16, 128, kPlain>("sm80-mma-f16-d128"),
     mma16<kF16, 128, kGeneral, kShort>("sm80-mma-f16-d128-general-short"),
+    wgmma<kF16, sm90::D32, kPlain>("sm90-wgmma-f16-d32"),
+    wgmma<kF16, sm90::D64, kPlain, sm90::fills_192_rows>("sm90-wgmma-f16-d64"),
+    wgmma<kF16, sm90::D64Rows128, kPlain>("sm90-wgmma-f16-d64-rows128"),
+    wgmma<kF16, sm90::D96, kPlain>("sm90-wgmma-f16-d96"),
+    wgmma<kF16, sm90::D128Long, kPlain, sm90::has_many_keys>("sm90-wgmma-f16-d128-long"),
+    wgmma<kF16, sm90::D128, kPlain>("sm90-wgmma-f16-d128"),
+    wgmma<kF16, sm90::D192V128, kPlain>("sm90-wgmma-f16-d192-v128"),
+    wgmma<kF16, sm90::D192, kPlain>("sm90-wgmma-f16-d192"),
+    wgmma<kF16, sm90::D256, kPlain>("sm90-wgmma-f16-d256"),
+    wgmma<kF16, sm90::D64General, kGeneral>("sm90-wgmma-f16-d64-general"),
+    wgmma<kF16, sm90::D128General, kGeneral>("sm90-wgmma-f16-d128-general"),
+    wgmma<kF16, sm90::D256General, kGeneral>("sm90-wgmma-f16-d256-general"),
+    mma16<kF16, 32, kPlain>("sm80-mma-f16-d32"),
+    mma16<kF16, 32, kGeneral>("sm80-mma-f16-d32-general"),
+    mma16<kF16, 64, kPlain>("sm80-mma-f16-d64"),
+    mma16<kF16, 64, kGeneral>("sm80-mma-f16-d64-general"),
+    mma16<kF16, 96, kPlain>("sm80-mma-f16-d96"),
+    mma16<kF16, 96, kGeneral>("sm80-mma-f16-d96-general"),
+    mma16<kF16, 128, kPlain>("sm80-mma-f16-d128"),
     mma16<kF16, 128, kGeneral>("sm80-mma-f16-d128-general"),
     mma16<kF16, 192, kPlain>("sm80-mma-f16-d192"),
     mma16<kF16, 192, kGeneral>("sm80-mma-f16-d192-general"),
     mma16<kF16, 256, kPlain>("sm80-mma-f16-d256"),
     mma16<kF16, 256, kGeneral>("sm80-mma-f16-d256-general"),
     mma16<kBF16, 32, kPlain, kShort>("sm80-mma-bf16-d32-short"),
-    mma16<kBF16, 32, kPlain>("sm80-mma-bf16-d32"),
     mma16<kBF16, 32, kGeneral, kShort>("sm80-mma-bf16-d32-general-short"),
-    mma16<kBF16, 32, kGeneral>("sm80-mma-bf16-d32-general"),
     mma16<kBF16, 64, kPlain, kShort>("sm80-mma-bf16-d64-short"),
-    mma16<kBF16, 64, kPlain>("sm80-mma-bf16-d64"),
     mma16<kBF16, 64, kGeneral, kShort>("sm80-mma-bf16-d64-general-short"),
-    mma16<kBF16, 64, kGeneral>("sm80-mma-bf16-d64-general"),
     mma16<kBF16, 96, kPlain, kShort>("sm80-mma-bf16-d96-short"),
-    mma16<kBF16, 96, kPlain>("sm80-mma-bf16-d96"),
     mma16<kBF16, 96, kGeneral, kShort>("sm80-mma-bf16-d96-general-short"),
-    mma16<kBF16, 96, kGeneral>("sm80-mma-bf16-d96-general"),
     mma16<kBF16, 128, kPlain, kShort>("sm80-mma-bf16-d128-short"),
-    mma16<kBF16, 128, kPlain>("sm80-mma-bf16-d128"),
     mma16<kBF16, 128, kGeneral, kShort>("sm80-mma-bf16-d128-general-short"),
+    wgmma<kBF16, sm90::D32, kPlain>("sm90-wgmma-bf16-d32"),
+    wgmma<kBF16, sm90::D64, kPlain, sm90::fills_192_rows>("sm90-wgmma-bf16-d64"),
+    wgmma<kBF16, sm90::D64Rows128, kPlain>("sm90-wgmma-bf16-d64-rows128"),
+    wgmma<kBF16, sm90::D96, kPlain>("sm90-wgmma-bf16-d96"),
+    wgmma<kBF16, sm90::D128Long, kPlain, sm90::has_many_keys>("sm90-wgmma-bf16-d128-long"),
+    wgmma<kBF16, sm90::D128, kPlain>("sm90-wgmma-bf16-d128"),
+    wgmma<kBF16, sm90::D192V128, kPlain>("sm90-wgmma-bf16-d192-v128"),
+    wgmma<kBF16, sm90::D192, kPlain>("sm90-wgmma-bf16-d192"),
+    wgmma<kBF16, sm90::D256, kPlain>("sm90-wgmma-bf16-d256"),
+    wgmma<kBF16, sm90::D64General, kGeneral>("sm90-wgmma-bf16-d64-general"),
+    wgmma<kBF16, sm90::D128General, kGeneral>("sm90-wgmma-bf16-d128-general"),
+    wgmma<kBF16, sm90::D256General, kGeneral>("sm90-wgmma-bf16-d256-general"),
+    mma16<kBF16, 32, kPlain>("sm80-mma-bf16-d32"),
+    mma16<kBF16, 32, kGeneral>("sm80-mma-bf16-d32-general"),
+    mma16<kBF16, 64, kPlain>("sm80-mma-bf16-d64"),
+    mma16<kBF16, 64, kGeneral>("sm80-mma-bf16-d64-general"),
+    mma16<kBF16, 96, kPlain>("sm80-mma-bf16-d96"),
+    mma16<kBF16, 96, kGeneral>("sm80-mma-bf16-d96-general"),
+    mma16<kBF16, 128, kPlain>("sm80-mma-bf16-d128"),
     mma16<kBF16, 128, kGeneral>("sm80-mma-bf16-d128-general"),
     mma16<kBF16, 192, kPlain>("sm80-mma-bf16-d192"),
     mma16<kBF16, 192, kGeneral>("sm80-mma-bf16-d192-general"),
@@ -126,41 +178,20 @@ bool runs_on(const Kernel& kernel, int compute_capability) {
                                    : compute_capability >= kernel.compute_capability;
 }
 
-const Kernel* find_kernel(const AttentionProblem& problem, int compute_capability) {
+bool takes(const Kernel& kernel, const AttentionProblem& problem, int compute_capability) {
+  return kernel.dtype == problem.dtype && problem.head_dim <= kernel.head_dim &&
+         problem.value_dim <= kernel.value_dim && runs_on(kernel, compute_capability) && kernel.accepts(problem);
+}
+
+// The first row that takes the problem; among those of one name, where a name is given.
+const Kernel* find_kernel(const AttentionProblem& problem, int compute_capability, const char* name = nullptr) {
   if (!is_valid(problem)) return nullptr;
-  const std::int64_t largest_dim = problem.head_dim > problem.value_dim ? problem.head_dim : problem.value_dim;
   for (const Kernel& kernel : kKernels) {
-    if (kernel.dtype == problem.dtype && largest_dim <= kernel.largest_dim && runs_on(kernel, compute_capability) &&
-        kernel.accepts(problem)) {
+    if ((name == nullptr || std::strcmp(name, kernel.name) == 0) && takes(kernel, problem, compute_capability)) {
       return &kernel;
     }
   }
   return nullptr;
-}
-
-// The current device's compute capability, asked once per device: the answer never changes.
-cudaError_t current_compute_capability(int& compute_capability) {
-  static std::array<std::atomic<int>, 64> known{};
-  int device = 0;
-  if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
-  const bool cached = device < static_cast<int>(known.size());
-  if (cached) {
-    compute_capability = known[static_cast<std::size_t>(device)].load(std::memory_order_relaxed);
-    if (compute_capability != 0) return cudaSuccess;
-  }
-  int major = 0;
-  int minor = 0;
-  if (const cudaError_t error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-      error != cudaSuccess) {
-    return error;
-  }
-  if (const cudaError_t error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
-      error != cudaSuccess) {
-    return error;
-  }
-  compute_capability = major * 10 + minor;
-  if (cached) known[static_cast<std::size_t>(device)].store(compute_capability, std::memory_order_relaxed);
-  return cudaSuccess;
 }
 
 bool is_empty(const AttentionProblem& problem) {
@@ -180,12 +211,25 @@ std::size_t workspace_bytes(const AttentionProblem& problem, int compute_capabil
 }
 
 int attention_forward(const AttentionProblem& problem, void* workspace, void* stream) {
+  return attention_forward_with(nullptr, problem, workspace, stream);
+}
+
+int attention_forward_with(const char* kernel_name, const AttentionProblem& problem, void* workspace, void* stream) {
   int compute_capability = 0;
   if (const cudaError_t error = current_compute_capability(compute_capability); error != cudaSuccess) return error;
-  const Kernel* kernel = find_kernel(problem, compute_capability);
+  const Kernel* kernel = find_kernel(problem, compute_capability, kernel_name);
   if (kernel == nullptr) return cudaErrorNotSupported;
   if (is_empty(problem)) return cudaSuccess;
   return kernel->launch(problem, workspace, static_cast<cudaStream_t>(stream));
+}
+
+std::vector<const char*> kernels_that_take(const AttentionProblem& problem, int compute_capability) {
+  std::vector<const char*> names;
+  if (!is_valid(problem)) return names;
+  for (const Kernel& kernel : kKernels) {
+    if (takes(kernel, problem, compute_capability)) names.push_back(kernel.name);
+  }
+  return names;
 }
 
 const char* error_string(int code) { return cudaGetErrorString(static_cast<cudaError_t>(code)); }

@@ -5,6 +5,7 @@
 #include <driver_types.h>
 
 #include "flashconvert/kernels/attention.h"
+#include "sm90/tuning.h"
 #include "tuning.h"
 
 namespace flashconvert::kernels {
@@ -16,5 +17,9 @@ cudaError_t launch_mma16(const AttentionProblem& problem, cudaStream_t stream);
 // float32, as three TF32 products on tensor cores.
 template <int kHeadDim>
 cudaError_t launch_tf32x3(const AttentionProblem& problem, cudaStream_t stream);
+
+// float16 or bfloat16 on Hopper's tensor cores (wgmma); Tile: one of sm90/tuning.h.
+template <DType kDType, class Tile, Variant kVariant>
+cudaError_t launch_sm90(const AttentionProblem& problem, void* workspace, cudaStream_t stream);
 
 }  // namespace flashconvert::kernels

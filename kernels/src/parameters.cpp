@@ -46,8 +46,7 @@ bool bias_has_pairs(const AttentionProblem& problem) {
 // Heads whose keys and values together stay in the second-level cache while their query tiles run. With a causal
 // window the tiles differ in length: those of a whole section run longest first, so that the last ones are short.
 std::int64_t section_heads(const AttentionProblem& problem, std::int64_t total_heads) {
-  const bool uneven = problem.window_right >= 0 && problem.window_left < 0;
-  if (!uneven) return 1;
+  if (!has_uneven_tiles(problem)) return 1;
   constexpr std::int64_t kCacheBytes = 16 << 20;
   const std::int64_t group = problem.heads / problem.key_heads;
   const std::int64_t head_bytes =
@@ -75,6 +74,16 @@ bool is_plain(const AttentionProblem& problem) {
   // The plain kernels take the maximum before the scale is applied, so it has to be positive.
   return problem.bias.kind == BiasKind::kNone && !(problem.softcap > 0.F) && problem.scale > 0.F &&
          std::isfinite(problem.scale) && operands_are_aligned(problem);
+}
+
+bool has_uneven_tiles(const AttentionProblem& problem) {
+  return (problem.window_right >= 0) != (problem.window_left >= 0);
+}
+
+bool output_is_aligned(const AttentionProblem& problem) {
+  return rows_are_aligned(problem.output, problem.batch, problem.heads, problem.query_length,
+                          {problem.output_batch_stride, problem.output_head_stride, problem.output_row_stride},
+                          problem.dtype);
 }
 
 KernelParameters make_parameters(const AttentionProblem& problem, int tile_rows) {
@@ -115,9 +124,7 @@ KernelParameters make_parameters(const AttentionProblem& problem, int tile_rows)
   parameters.heads_per_section = static_cast<int>(section_heads(problem, total_heads));
 
   parameters.vector_loads = operands_are_aligned(problem);
-  parameters.vector_stores = rows_are_aligned(
-      problem.output, problem.batch, problem.heads, problem.query_length,
-      {problem.output_batch_stride, problem.output_head_stride, problem.output_row_stride}, problem.dtype);
+  parameters.vector_stores = output_is_aligned(problem);
   parameters.bias_pairs = bias_has_pairs(problem);
   return parameters;
 }

@@ -51,6 +51,12 @@ bool is_valid(const AttentionProblem& problem);
 // Whether the scores need nothing but scaling and a window, and every row can be copied 16 bytes at a time.
 bool is_plain(const AttentionProblem& problem);
 
+// Whether some query tiles see many more keys than others: a window that is open to the left.
+bool has_uneven_tiles(const AttentionProblem& problem);
+
+// Whether every row of the output starts at a multiple of 16 bytes.
+bool output_is_aligned(const AttentionProblem& problem);
+
 // The parameters for a kernel whose blocks take `tile_rows` queries each.
 KernelParameters make_parameters(const AttentionProblem& problem, int tile_rows);
 

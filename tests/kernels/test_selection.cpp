@@ -90,4 +90,58 @@ TEST_CASE("impossible problems are refused", "[selection]") {
   CHECK(selected(problem_of(DType::kFloat16, 0), 80) == "none");
 }
 
+TEST_CASE("Hopper has kernels of its own, and no other card runs them", "[selection]") {
+  CHECK(selected(problem_of(DType::kFloat16, 64), 90) == "sm90-wgmma-f16-d64-rows128");
+  CHECK(selected(problem_of(DType::kBFloat16, 80), 90) == "sm90-wgmma-bf16-d96");
+  CHECK(selected(problem_of(DType::kFloat16, 64), 100) == "sm80-mma-f16-d64");
+  CHECK(selected(problem_of(DType::kFloat32, 64), 90) == "sm80-tf32x3-f32-d64");
+}
+
+TEST_CASE("the Hopper tile follows lengths and dimensions", "[selection]") {
+  AttentionProblem problem = problem_of(DType::kFloat16, 64);
+  problem.query_length = 2048;  // 10.7 tiles of 192 rows: 3 % of padding
+  CHECK(selected(problem, 90) == "sm90-wgmma-f16-d64");
+  problem.query_length = 512;
+  CHECK(selected(problem, 90) == "sm90-wgmma-f16-d64-rows128");
+
+  AttentionProblem wide = problem_of(DType::kFloat16, 128);
+  CHECK(selected(wide, 90) == "sm90-wgmma-f16-d128");
+  wide.key_length = 4096;
+  CHECK(selected(wide, 90) == "sm90-wgmma-f16-d128-long");
+  wide.window_right = 0;  // causal: half of the keys
+  CHECK(selected(wide, 90) == "sm90-wgmma-f16-d128");
+  wide.window_left = 255;
+  CHECK(selected(wide, 90) == "sm90-wgmma-f16-d128");
+
+  AttentionProblem latent = problem_of(DType::kBFloat16, 192);
+  CHECK(selected(latent, 90) == "sm90-wgmma-bf16-d192");
+  latent.value_dim = 128;
+  CHECK(selected(latent, 90) == "sm90-wgmma-bf16-d192-v128");
+}
+
+TEST_CASE("what the copy engine cannot read goes to the general kernels", "[selection]") {
+  AttentionProblem problem = problem_of(DType::kFloat16, 64);
+  problem.key.row_stride = 68;  // not a multiple of 16 bytes
+  CHECK(selected(problem, 90) == "sm80-mma-f16-d64-general");
+  problem = problem_of(DType::kFloat16, 64);
+  problem.value.head_stride = 0;  // one head for all, expanded
+  CHECK(selected(problem, 90) == "sm80-mma-f16-d64");
+  problem = problem_of(DType::kFloat16, 64);
+  problem.key_length = 0;
+  CHECK(selected(problem, 90) == "sm80-mma-f16-d64");
+  problem = problem_of(DType::kFloat16, 64);
+  problem.bias.kind = BiasKind::kBoolean;
+  CHECK(selected(problem, 90) == "sm90-wgmma-f16-d64-general");
+}
+
+TEST_CASE("uneven tiles need a counter", "[selection]") {
+  AttentionProblem problem = problem_of(DType::kFloat16, 64);
+  CHECK(workspace_bytes(problem, 90) == 0);
+  problem.window_right = 0;
+  CHECK(workspace_bytes(problem, 90) == 4);
+  CHECK(workspace_bytes(problem, 80) == 0);
+  problem.window_left = 100;
+  CHECK(workspace_bytes(problem, 90) == 0);
+}
+
 }  // namespace flashconvert::kernels

@@ -46,7 +46,7 @@ __device__ __forceinline__ const Element* head_data(const TensorView& view, int 
 template <class Engine>
 __device__ __forceinline__ BlockState make_block_state(const KernelParameters& p) {
   using Element = typename Engine::Element;
-  const Work work = decode_block(p, Engine::kRows);
+  const Work work = decode_block(p, static_cast<int>(blockIdx.x), Engine::kRows);
   return {work, visible_key_tiles(p, work.first_row, Engine::kRows, Engine::kKeys),
           head_data<Element>(p.key, work.batch, work.key_head), head_data<Element>(p.value, work.batch, work.key_head),
           Engine::kGeneral ? bias_offset(p.bias, work.batch, work.head) : 0};

@@ -41,31 +41,43 @@ struct OnlineSoftmax {
     for (int tile = 0; tile < kRowTiles; ++tile) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float(&columns)[kColumnTiles][4] = scores[tile];
-        const float previous = maximum[tile][half];
-        float highest = fmaxf(columns[0][2 * half], columns[0][2 * half + 1]);
-#pragma unroll
-        for (int n = 1; n < kColumnTiles; ++n) {
-          highest = fmaxf(highest, fmaxf(columns[n][2 * half], columns[n][2 * half + 1]));
-        }
-        highest = fmaxf(highest, __shfl_xor_sync(0xffffffffU, highest, 1));
-        highest = fmaxf(highest, __shfl_xor_sync(0xffffffffU, highest, 2));
-        highest = fmaxf(highest, previous);
-        maximum[tile][half] = highest;
-        // Nothing visible so far: subtract 0, so that -inf stays a weight of 0 instead of becoming NaN.
-        const float reference = highest == -CUDART_INF_F ? 0.F : highest;
-        const float offset = kUnits == ScoreUnits::kRaw ? reference * multiplier : reference;
-        rescale[tile][half] = weight(previous, offset, multiplier);
-        float total = 0.F;
-#pragma unroll
-        for (int n = 0; n < kColumnTiles; ++n) {
-          columns[n][2 * half] = weight(columns[n][2 * half], offset, multiplier);
-          columns[n][2 * half + 1] = weight(columns[n][2 * half + 1], offset, multiplier);
-          total += columns[n][2 * half] + columns[n][2 * half + 1];
-        }
-        sum[tile][half] = sum[tile][half] * rescale[tile][half] + total;
+        const float offset = raise_maximum(scores[tile], tile, half, rescale[tile][half], multiplier);
+        weigh(scores[tile], tile, half, offset, rescale[tile][half], multiplier);
       }
     }
+  }
+
+  // The two parts of `update` for one row. The first returns what the second subtracts.
+  template <int kColumnTiles>
+  __device__ __forceinline__ float raise_maximum(const float (&columns)[kColumnTiles][4], int tile, int half,
+                                                 float& rescale, float multiplier) {
+    const float previous = maximum[tile][half];
+    float highest = fmaxf(columns[0][2 * half], columns[0][2 * half + 1]);
+#pragma unroll
+    for (int n = 1; n < kColumnTiles; ++n) {
+      highest = fmaxf(highest, fmaxf(columns[n][2 * half], columns[n][2 * half + 1]));
+    }
+    highest = fmaxf(highest, __shfl_xor_sync(0xffffffffU, highest, 1));
+    highest = fmaxf(highest, __shfl_xor_sync(0xffffffffU, highest, 2));
+    highest = fmaxf(highest, previous);
+    maximum[tile][half] = highest;
+    // Nothing visible so far: subtract 0, so that -inf stays a weight of 0 instead of becoming NaN.
+    const float reference = highest == -CUDART_INF_F ? 0.F : highest;
+    const float offset = kUnits == ScoreUnits::kRaw ? reference * multiplier : reference;
+    rescale = weight(previous, offset, multiplier);
+    return offset;
+  }
+  template <int kColumnTiles>
+  __device__ __forceinline__ void weigh(float (&columns)[kColumnTiles][4], int tile, int half, float offset,
+                                        float rescale, float multiplier) {
+    float total = 0.F;
+#pragma unroll
+    for (int n = 0; n < kColumnTiles; ++n) {
+      columns[n][2 * half] = weight(columns[n][2 * half], offset, multiplier);
+      columns[n][2 * half + 1] = weight(columns[n][2 * half + 1], offset, multiplier);
+      total += columns[n][2 * half] + columns[n][2 * half + 1];
+    }
+    sum[tile][half] = sum[tile][half] * rescale + total;
   }
 
   // What the accumulated row is multiplied with. A row whose every score was -inf has sum 0 and takes `empty_row`.

@@ -13,8 +13,8 @@ struct Work {
   int first_row;  // of the query tile
 };
 
-__device__ __forceinline__ Work decode_block(const KernelParameters& p, int tile_rows) {
-  const int block = static_cast<int>(blockIdx.x);
+// Work number `block` in the order of the launch (see KernelParameters).
+__device__ __forceinline__ Work decode_block(const KernelParameters& p, int block, int tile_rows) {
   const int section_blocks = p.heads_per_section * p.query_tiles;
   const int section = block / section_blocks;
   const int within = block - section * section_blocks;

@@ -1,0 +1,32 @@
+// The tensor copy engine (TMA): boxes of a four-dimensional tensor to shared memory. PTX ISA, "Data Movement and
+// Conversion Instructions: Tensor copy", cp.async.bulk.tensor and prefetch.tensormap (sm_90).
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+
+namespace flashconvert::kernels::ptx {
+
+// What the second-level cache should do with the lines: fixed encodings of createpolicy.fractional at fraction 1.
+enum class CachePolicy : std::uint64_t {
+  kEvictFirst = 0x12F0000000000000ULL,  // read once: queries
+  kEvictLast = 0x14F0000000000000ULL,   // read again by other blocks: keys and values
+};
+
+__device__ __forceinline__ void prefetch_tensor_map(const CUtensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// Starts the copy of the map's box at (column, row, head, batch). Elements outside the tensor become zeros and count as
+// bytes that have come in. One thread issues it.
+__device__ __forceinline__ void copy_box(std::uint32_t shared, const CUtensorMap& map, std::uint32_t barrier,
+                                         int column, int row, int head, int batch, CachePolicy policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint "
+      "[%0], [%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(shared),
+      "l"(&map), "r"(barrier), "r"(column), "r"(row), "r"(head), "r"(batch), "l"(static_cast<std::uint64_t>(policy))
+      : "memory");
+}
+
+}  // namespace flashconvert::kernels::ptx

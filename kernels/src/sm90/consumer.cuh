@@ -1,0 +1,305 @@
+// A computing warpgroup: 64 rows of queries against all the keys that they see, from the last tile to the first.
+#pragma once
+
+#include <type_traits>
+
+#include "../device/online_softmax.cuh"
+#include "../device/score_modifiers.cuh"
+#include "../tuning.h"
+#include "epilogue.cuh"
+#include "parameters.h"
+#include "products.cuh"
+#include "scheduler.cuh"
+#include "shared_memory.cuh"
+
+namespace flashconvert::kernels::sm90 {
+
+template <class Element, class Tile, Variant kVariant>
+class Consumer {
+  using Plan = SharedMemoryPlan<Tile>;
+  static constexpr bool kGeneral = kVariant == Variant::kGeneral;
+  using Softmax = OnlineSoftmax<1, kGeneral ? ScoreUnits::kNatural : ScoreUnits::kRaw>;
+  using Scores = Accumulators<Tile::kKeys>;
+  using Weights = std::uint32_t[Tile::kKeys / 16][4];
+  using Output = Accumulators<Tile::kValueDim>;
+  using QueryKey = QueryKeyProduct<Element, Tile>;
+  using WeightsValue = WeightsValueProduct<Element, Tile>;
+
+public:
+  __device__ __forceinline__ Consumer(const KernelParameters& p, char* shared_memory, int group)
+      : p_(p), shared_(ptx::shared_address(shared_memory)), group_(group), mailbox_(shared_memory) {}
+
+  // With two places for queries this is one pipeline over all the block's tiles of queries: the first scores of a tile
+  // are computed beside the last product of the tile before, so that the tensor cores do not notice where one ends.
+  __device__ __forceinline__ void run() {
+    const Assignment* current = receive();
+    if (current == nullptr) return;
+    if (Tile::kTurns && group_ == Tile::kWarpgroups - 1) pass_turn();  // the first one's first turn
+    Output output;
+    clear(output);
+    Softmax softmax;
+    Weights weights;
+    start(*current, softmax, weights);
+    while (true) {
+      walk_keys(*current, output, softmax, weights);
+      const Assignment* next = receive();
+      if (next == nullptr) break;
+      if constexpr (Tile::kQueryStages > 1) {
+        turn_to(*next, *current, output, softmax, weights);
+      } else {
+        finish(*current, output, softmax, weights);
+        clear(output);
+        start(*next, softmax, weights);
+      }
+      current = next;
+    }
+    finish(*current, output, softmax, weights);
+    if (Tile::kTurns && group_ == 0) take_turn();  // leave no arrival behind
+  }
+
+private:
+  // The next tile with anything to see; those without are dealt with on the way. Null: there are no more.
+  __device__ __forceinline__ const Assignment* receive() {
+    while (true) {
+      const Assignment& assignment = mailbox_.receive();
+      if (assignment.is_last()) return nullptr;
+      if (!assignment.is_empty()) return &assignment;
+      const float factor[2] = {p_.empty_row, p_.empty_row};
+      Output nothing;
+      clear(nothing);
+      store(assignment, nothing, factor);
+    }
+  }
+
+  __device__ __forceinline__ void store(const Assignment& at, const Output& output, const float (&factor)[2]) {
+    store_output<Element, Tile>(p_, at.work, first_row(at), output, factor);
+    mailbox_.release(at);
+  }
+
+  // A tile's first scores, with nothing beside them.
+  __device__ __forceinline__ void start(const Assignment& to, Softmax& softmax, Weights& weights) {
+    Scores scores;
+    const QueryKey query_key(own_query(), key_tile());
+    wait_query();
+    wait_key();
+    ptx::warpgroup_fence();
+    query_key.issue(scores);
+    ptx::warpgroup_commit();
+    ptx::warpgroup_wait<0>();
+    ptx::pin_registers(flat<Tile::kKeys>(scores));
+    release_key();
+    softmax.reset();
+    update_first(to, scores, softmax);
+    pack_weights(weights, scores);
+  }
+
+  // All tiles of keys but the last: while the scores of the next tile become weights, the tensor cores have this
+  // warpgroup's product of weights and values, and the products of the other warpgroups.
+  __device__ __forceinline__ void walk_keys(const Assignment& at, Output& output, Softmax& softmax, Weights& weights) {
+    for_tiles_down(at.tiles, at.tiles.end - 2, [&](int tile, auto is_plain) {
+      Scores scores;
+      issue_products(scores, output, weights);
+      ptx::warpgroup_wait<1>();
+      ptx::pin_registers(flat<Tile::kKeys>(scores));
+      release_key();
+      modify_scores(scores, at, tile, is_plain);
+      weigh_and_finish_product(scores, output, softmax, weights);
+    });
+    release_query();
+  }
+
+  // The first scores of the next tile of queries, beside the last product of the one at hand, which is then stored.
+  __device__ __forceinline__ void turn_to(const Assignment& next, const Assignment& current, Output& output,
+                                          Softmax& softmax, Weights& weights) {
+    Scores scores;
+    wait_query();
+    issue_products(scores, output, weights);
+    const float factor[2] = {softmax.finish(0, 0, p_.empty_row), softmax.finish(0, 1, p_.empty_row)};
+    softmax.reset();
+    ptx::warpgroup_wait<1>();
+    ptx::pin_registers(flat<Tile::kKeys>(scores));
+    release_key();
+    update_first(next, scores, softmax);
+    ptx::warpgroup_wait<0>();
+    ptx::pin_registers(flat<Tile::kValueDim>(output));
+    release_value(key_.before(2));  // its keys, and those of the scores, are released
+    pack_weights(weights, scores);
+    store(current, output, factor);
+    clear(output);
+  }
+
+  // A tile's last product, with nothing beside it.
+  __device__ __forceinline__ void finish(const Assignment& current, Output& output, const Softmax& softmax,
+                                         const Weights& weights) {
+    const WeightsValue weights_value(value_tile());
+    wait_value();
+    ptx::warpgroup_fence();
+    weights_value.issue(output, weights);
+    ptx::warpgroup_commit();
+    ptx::warpgroup_wait<0>();
+    ptx::pin_registers(flat<Tile::kValueDim>(output));
+    release_value(next_value());
+    const float factor[2] = {softmax.finish(0, 0, p_.empty_row), softmax.finish(0, 1, p_.empty_row)};
+    store(current, output, factor);
+  }
+
+  // Starts QK of the next tile, then PV of this one.
+  __device__ __forceinline__ void issue_products(Scores& scores, Output& output, const Weights& weights) {
+    const QueryKey query_key(own_query(), key_tile());
+    const WeightsValue weights_value(value_tile());
+    wait_key();
+    if constexpr (Tile::kTurns) take_turn();
+    ptx::warpgroup_fence();
+    query_key.issue(scores);
+    ptx::warpgroup_commit();
+    wait_value();
+    ptx::warpgroup_fence();
+    weights_value.issue(output, weights);
+    ptx::warpgroup_commit();
+    if constexpr (Tile::kTurns) pass_turn();
+  }
+
+  __device__ __forceinline__ void update_first(const Assignment& to, Scores& scores, Softmax& softmax) {
+    modify_scores(scores, to, to.tiles.end - 1, std::false_type());
+    float rescale[1][2];
+    softmax.update(scores, rescale, p_.exponent_scale);
+  }
+
+  // Calls step(tile, is_plain) for the tiles [first, last] from the end; the plain ones in a loop of their own.
+  template <class Step>
+  __device__ __forceinline__ void for_tiles_down(const KeyTiles& tiles, int last, const Step& step) {
+    const int plain_end = tiles.plain_end;  // read once, not at the end of every step
+    const int plain_first = tiles.plain_first;
+    const int first = tiles.first;
+    int tile = last;
+#pragma unroll 1
+    for (; tile >= plain_end; --tile) step(tile, std::false_type());
+#pragma unroll 1
+    for (; tile >= plain_first; --tile) step(tile, std::true_type());
+#pragma unroll 1
+    for (; tile >= first; --tile) step(tile, std::false_type());
+  }
+
+  // Of this warp's 16 rows.
+  __device__ __forceinline__ int first_row(const Assignment& at) const {
+    return at.work.first_row + group_ * kWarpgroupRows + static_cast<int>(threadIdx.x) / 32 % 4 * 16;
+  }
+
+  static __device__ __forceinline__ void clear(Output& output) {
+#pragma unroll
+    for (int n = 0; n < Tile::kValueDim / 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) output[0][n][i] = 0.F;
+    }
+  }
+
+  template <class IsPlain>
+  __device__ __forceinline__ void modify_scores(Scores& scores, const Assignment& to, int tile, IsPlain is_plain) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const ScorePosition at = {first_row(to) + lane / 4, tile * Tile::kKeys + lane % 4 * 2};
+    if constexpr (kGeneral) {
+      scale_and_cap<false>(scores, p_);
+      add_bias<Element>(scores, p_, bias_offset(p_.bias, to.work.batch, to.work.head), at);
+    }
+    if (!is_plain) hide_outside_window(scores, p_, at);
+  }
+
+  static __device__ __forceinline__ void pack_weights(Weights& weights, const Scores& scores) {
+#pragma unroll
+    for (int step = 0; step < Tile::kKeys / 16; ++step) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float(&pair)[4] = scores[0][2 * step + i / 2];
+        weights[step][i] = ptx::pack<Element>(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
+      }
+    }
+  }
+
+  // The softmax of the next tile's scores beside PV of this one, and what has to follow both. Up to 128 columns of V,
+  // half of the exponentials come before the wait for PV, which ends about then, and half beside the rescaling and the
+  // packing, which need other units. A longer PV leaves time for all of them.
+  __device__ __forceinline__ void weigh_and_finish_product(Scores& scores, Output& output, Softmax& softmax,
+                                                           Weights& weights) {
+    constexpr int kRowsBeforeWait = Tile::kValueDim <= 128 ? 1 : 2;
+    float rescale[2];
+    float offset[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      offset[half] = softmax.raise_maximum(scores[0], 0, half, rescale[half], p_.exponent_scale);
+    }
+#pragma unroll
+    for (int half = 0; half < kRowsBeforeWait; ++half) {
+      softmax.weigh(scores[0], 0, half, offset[half], rescale[half], p_.exponent_scale);
+    }
+    ptx::pin_registers(flat<Tile::kKeys>(scores));
+    ptx::end_code_block(p_.query_length, shared_);
+    ptx::warpgroup_wait<0>();
+    ptx::pin_registers(flat<Tile::kValueDim>(output));
+    release_value(key_.before(2));  // its keys, and those of the scores, are released
+#pragma unroll
+    for (int half = kRowsBeforeWait; half < 2; ++half) {
+      softmax.weigh(scores[0], 0, half, offset[half], rescale[half], p_.exponent_scale);
+    }
+    pack_weights(weights, scores);
+#pragma unroll
+    for (int n = 0; n < Tile::kValueDim / 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) output[0][n][i] *= rescale[i / 2];
+    }
+  }
+
+  __device__ __forceinline__ std::uint32_t own_query() const {
+    return uniform(shared_ + Plan::kQuery + query_.stage() * Tile::kQueryBytes +
+                   group_ * kWarpgroupRows * ptx::panel_bytes(Tile::kHeadSwizzle));
+  }
+  __device__ __forceinline__ std::uint32_t key_tile() const {
+    return uniform(shared_ + Plan::kKeys + key_.stage() * Tile::kKeyBytes);
+  }
+  __device__ __forceinline__ std::uint32_t value_tile() const {
+    return uniform(shared_ + Plan::kValues + next_value().stage() * Tile::kValueBytes);
+  }
+
+  __device__ __forceinline__ RingPosition<Tile::kStages> next_value() const { return key_.before(1); }
+
+  __device__ __forceinline__ void wait_query() const {
+    ptx::barrier_wait(shared_ + Plan::kQueryFull + 8 * query_.stage(), query_.parity());
+  }
+  __device__ __forceinline__ void wait_key() const {
+    ptx::barrier_wait(shared_ + Plan::kKeyFull + 8 * key_.stage(), key_.parity());
+  }
+  __device__ __forceinline__ void wait_value() const {
+    ptx::barrier_wait(shared_ + Plan::kValueFull + 8 * next_value().stage(), next_value().parity());
+  }
+  __device__ __forceinline__ void release_query() {
+    release(Plan::kQueryEmpty + 8 * query_.stage());
+    query_.advance();
+  }
+  __device__ __forceinline__ void release_key() {
+    release(Plan::kKeyEmpty + 8 * key_.stage());
+    key_.advance();
+  }
+  __device__ __forceinline__ void release_value(const RingPosition<Tile::kStages>& value) const {
+    release(Plan::kValueEmpty + 8 * value.stage());
+  }
+  // The warp's reads are done when its wait for the product returned.
+  __device__ __forceinline__ void release(int barrier) const {
+    if (threadIdx.x % 32 == 0) ptx::barrier_arrive(shared_ + barrier);
+  }
+
+  __device__ __forceinline__ void take_turn() const {
+    ptx::named_barrier_sync(kFirstTurnBarrier + group_, 2 * kWarpgroupThreads);
+  }
+  __device__ __forceinline__ void pass_turn() const {
+    const int next = group_ + 1 == Tile::kWarpgroups ? 0 : group_ + 1;
+    ptx::named_barrier_arrive(kFirstTurnBarrier + next, 2 * kWarpgroupThreads);
+  }
+
+  const KernelParameters& p_;
+  std::uint32_t shared_;
+  int group_;
+  Mailbox<Tile> mailbox_;
+  RingPosition<Tile::kQueryStages> query_;
+  RingPosition<Tile::kStages> key_;  // the next keys; the next values are those of the keys before
+};
+
+}  // namespace flashconvert::kernels::sm90

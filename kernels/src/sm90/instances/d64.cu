@@ -1,0 +1,9 @@
+// 16-bit attention on Hopper: heads of up to 64.
+#include "../launch.cuh"
+
+namespace flashconvert::kernels {
+template cudaError_t launch_sm90<DType::kFloat16, sm90::D64, Variant::kPlain>(const AttentionProblem&, void*,
+                                                                              cudaStream_t);
+template cudaError_t launch_sm90<DType::kBFloat16, sm90::D64, Variant::kPlain>(const AttentionProblem&, void*,
+                                                                               cudaStream_t);
+}  // namespace flashconvert::kernels

@@ -1,0 +1,56 @@
+// The shape of one Hopper kernel: what its template parameters are, and what follows from them. The values are in
+// tuning.h. Host code too.
+#pragma once
+
+#include "../ptx/matrix_descriptor.h"
+
+namespace flashconvert::kernels::sm90 {
+
+inline constexpr int kWarpgroupThreads = 128;
+inline constexpr int kWarpgroupRows = 64;  // wgmma's
+inline constexpr int kSharedBytesPerBlock = 227 * 1024;
+inline constexpr int kRegistersPerSm = 65536;
+
+// Whether the warpgroups issue their products in turn, so that one's softmax meets another's products.
+enum class Turns : bool { kFree, kOrdered };
+
+template <int kHeadDim_, int kValueDim_, int kWarpgroups_, int kKeys_, int kStages_, int kQueryStages_, Turns kTurns_>
+struct Tile {
+  static constexpr int kHeadDim = kHeadDim_;
+  static constexpr int kValueDim = kValueDim_;
+  static constexpr int kWarpgroups = kWarpgroups_;  // that compute; one more loads
+  static constexpr int kKeys = kKeys_;
+  static constexpr int kStages = kStages_;            // tiles of K and of V in shared memory
+  static constexpr int kQueryStages = kQueryStages_;  // with 2, the next queries are there before the last are done
+  static constexpr bool kTurns = kTurns_ == Turns::kOrdered && kWarpgroups_ > 1;
+
+  static constexpr int kRows = kWarpgroups * kWarpgroupRows;
+  static constexpr int kThreads = (kWarpgroups + 1) * kWarpgroupThreads;
+
+  // The widest panels that the dimension fills: fewer, larger copies, and no bank conflicts at any width.
+  static constexpr ptx::Swizzle swizzle_of(int dim) {
+    return dim % 64 == 0 ? ptx::Swizzle::k128 : dim % 32 == 0 ? ptx::Swizzle::k64 : ptx::Swizzle::k32;
+  }
+  static constexpr ptx::Swizzle kHeadSwizzle = swizzle_of(kHeadDim);
+  static constexpr ptx::Swizzle kValueSwizzle = swizzle_of(kValueDim);
+
+  static constexpr int kQueryBytes = kRows * kHeadDim * 2;
+  static constexpr int kKeyBytes = kKeys * kHeadDim * 2;
+  static constexpr int kValueBytes = kKeys * kValueDim * 2;
+
+  // setmaxnreg moves registers within what the block was launched with: a multiple of 8 for every thread.
+  static constexpr int kLaunchRegisters = kRegistersPerSm / kThreads / 8 * 8;
+  static constexpr int kLoaderRegisters = kWarpgroups == 3 ? 32 : 40;
+  static constexpr int kComputeRegisters = kWarpgroups == 3 ? 160 : 232;
+  static_assert(kWarpgroups >= 1 && kWarpgroups <= 3, "four would leave 96 registers a thread");
+  static_assert(kLoaderRegisters + kWarpgroups * kComputeRegisters <= (kWarpgroups + 1) * kLaunchRegisters,
+                "a warpgroup would wait for registers for ever");
+
+  // Scores of a tile, its weights in 16 bits, the output; some 40 for addresses, bounds and the softmax's state.
+  static constexpr int kAccumulators = kKeys / 2 + kKeys / 4 + kValueDim / 2;
+  static_assert(kAccumulators + 30 <= kComputeRegisters, "the tile does not fit in the registers");
+  static_assert(kHeadDim % 16 == 0 && kValueDim % 16 == 0 && kKeys % 16 == 0, "wgmma takes 16 terms at a time");
+  static_assert(kRows <= 256 && kKeys <= 256, "the copy engine's boxes have at most 256 rows");
+};
+
+}  // namespace flashconvert::kernels::sm90
