@@ -32,48 +32,51 @@ public:
   // With two places for queries this is one pipeline over all the block's tiles of queries: the first scores of a tile
   // are computed beside the last product of the tile before, so that the tensor cores do not notice where one ends.
   __device__ __forceinline__ void run() {
-    const Assignment* current = receive();
-    if (current == nullptr) return;
+    int current = receive();
+    if (current == kNoMore) return;
     if (Tile::kTurns && group_ == Tile::kWarpgroups - 1) pass_turn();  // the first one's first turn
     Output output;
     clear(output);
     Softmax softmax;
     Weights weights;
-    start(*current, softmax, weights);
+    start(mailbox_.at(current), softmax, weights);
     while (true) {
-      walk_keys(*current, output, softmax, weights);
-      const Assignment* next = receive();
-      if (next == nullptr) break;
+      walk_keys(mailbox_.at(current), output, softmax, weights);
+      const int next = receive();
+      if (next == kNoMore) break;
       if constexpr (Tile::kQueryStages > 1) {
-        turn_to(*next, *current, output, softmax, weights);
+        turn_to(next, current, output, softmax, weights);
       } else {
-        finish(*current, output, softmax, weights);
+        finish(current, output, softmax, weights);
         clear(output);
-        start(*next, softmax, weights);
+        start(mailbox_.at(next), softmax, weights);
       }
       current = next;
     }
-    finish(*current, output, softmax, weights);
+    finish(current, output, softmax, weights);
     if (Tile::kTurns && group_ == 0) take_turn();  // leave no arrival behind
   }
 
 private:
-  // The next tile with anything to see; those without are dealt with on the way. Null: there are no more.
-  __device__ __forceinline__ const Assignment* receive() {
+  static constexpr int kNoMore = -1;
+
+  // Where in the mailbox the next tile with anything to see is; those without are dealt with on the way.
+  __device__ __forceinline__ int receive() {
     while (true) {
-      const Assignment& assignment = mailbox_.receive();
-      if (assignment.is_last()) return nullptr;
-      if (!assignment.is_empty()) return &assignment;
+      const int place = mailbox_.receive();
+      if (mailbox_.at(place).is_last()) return kNoMore;
+      if (!mailbox_.at(place).is_empty()) return place;
       const float factor[2] = {p_.empty_row, p_.empty_row};
       Output nothing;
       clear(nothing);
-      store(assignment, nothing, factor);
+      store(place, nothing, factor);
     }
   }
 
-  __device__ __forceinline__ void store(const Assignment& at, const Output& output, const float (&factor)[2]) {
+  __device__ __forceinline__ void store(int place, const Output& output, const float (&factor)[2]) {
+    const Assignment& at = mailbox_.at(place);
     store_output<Element, Tile>(p_, at.work, first_row(at), output, factor);
-    mailbox_.release(at);
+    mailbox_.release(place);
   }
 
   // A tile's first scores, with nothing beside them.
@@ -109,8 +112,7 @@ private:
   }
 
   // The first scores of the next tile of queries, beside the last product of the one at hand, which is then stored.
-  __device__ __forceinline__ void turn_to(const Assignment& next, const Assignment& current, Output& output,
-                                          Softmax& softmax, Weights& weights) {
+  __device__ __forceinline__ void turn_to(int next, int current, Output& output, Softmax& softmax, Weights& weights) {
     Scores scores;
     wait_query();
     issue_products(scores, output, weights);
@@ -119,7 +121,7 @@ private:
     ptx::warpgroup_wait<1>();
     ptx::pin_registers(flat<Tile::kKeys>(scores));
     release_key();
-    update_first(next, scores, softmax);
+    update_first(mailbox_.at(next), scores, softmax);
     ptx::warpgroup_wait<0>();
     ptx::pin_registers(flat<Tile::kValueDim>(output));
     release_value(key_.before(2));  // its keys, and those of the scores, are released
@@ -129,8 +131,7 @@ private:
   }
 
   // A tile's last product, with nothing beside it.
-  __device__ __forceinline__ void finish(const Assignment& current, Output& output, const Softmax& softmax,
-                                         const Weights& weights) {
+  __device__ __forceinline__ void finish(int current, Output& output, const Softmax& softmax, const Weights& weights) {
     const WeightsValue weights_value(value_tile());
     wait_value();
     ptx::warpgroup_fence();
@@ -168,16 +169,16 @@ private:
   // Calls step(tile, is_plain) for the tiles [first, last] from the end; the plain ones in a loop of their own.
   template <class Step>
   __device__ __forceinline__ void for_tiles_down(const KeyTiles& tiles, int last, const Step& step) {
-    const int plain_end = tiles.plain_end;  // read once, not at the end of every step
-    const int plain_first = tiles.plain_first;
-    const int first = tiles.first;
     int tile = last;
+    int bound = tiles.plain_end;  // read once, not at the end of every step, and one at a time
 #pragma unroll 1
-    for (; tile >= plain_end; --tile) step(tile, std::false_type());
+    for (; tile >= bound; --tile) step(tile, std::false_type());
+    bound = tiles.plain_first;
 #pragma unroll 1
-    for (; tile >= plain_first; --tile) step(tile, std::true_type());
+    for (; tile >= bound; --tile) step(tile, std::true_type());
+    bound = tiles.first;
 #pragma unroll 1
-    for (; tile >= first; --tile) step(tile, std::false_type());
+    for (; tile >= bound; --tile) step(tile, std::false_type());
   }
 
   // Of this warp's 16 rows.

@@ -18,37 +18,39 @@ public:
       : p_(p), shared_(ptx::shared_address(shared_memory)), queue_(p.common, p.tile_counter), mailbox_(shared_memory) {}
 
   __device__ __forceinline__ void run() {
-    Assignment current = take_assignment();
-    if (current.is_last()) return;
-    load_key(current.work, current.tiles.end - 1);
-    load_query(current.work);
-    while (true) {
-      const Assignment next = load_tiles(current);
-      if (next.is_last()) return;
-      current = next;
+    bool preloaded = false;  // the queries and first keys of `current` are sent for already
+    const Assignment* current = &take_assignment();
+    while (!current->is_last()) {
+      if (current->is_empty()) {
+        queue_.draw();
+        current = &take_assignment();
+        preloaded = false;
+        continue;
+      }
+      if (!preloaded) {
+        load_key(current->work, current->tiles.end - 1);
+        load_query(current->work);
+      }
+      current = &load_tiles(*current);
+      preloaded = true;
     }
   }
 
 private:
-  // Passes on all that was drawn, and returns the first with anything to load (or the last).
-  __device__ __forceinline__ Assignment take_assignment() {
-    while (true) {
-      const Assignment assignment = make_assignment<Tile>(p_.common, queue_.take());
-      mailbox_.send(assignment);
-      if (assignment.is_last() || !assignment.is_empty()) return assignment;
-      queue_.draw();
-    }
+  __device__ __forceinline__ const Assignment& take_assignment() {
+    return mailbox_.send(make_assignment<Tile>(p_.common, queue_.take()));
   }
 
-  // All of `current` but its queries and first keys, and those of the next one, which it returns. The next one is drawn
-  // as late as its data can still come in time.
-  __device__ __forceinline__ Assignment load_tiles(const Assignment& current) {
-    const KeyTiles& tiles = current.tiles;
+  // All of `current` but its queries and first keys, and those of the next assignment, which it returns. That one is
+  // drawn as late as its data can still come in time. Only one: the mailbox has no room for a row of assignments
+  // without work, and nobody would empty it while tiles of this one are missing.
+  __device__ __forceinline__ const Assignment& load_tiles(const Assignment& current) {
+    const KeyTiles tiles = current.tiles;
     const int draw_step = min(tiles.first + 2, tiles.end - 1);
-    Assignment next;
+    const Assignment* next = nullptr;
     const auto take_next = [&] {
-      next = take_assignment();
-      if (Tile::kQueryStages > 1 && !next.is_last()) load_query(next.work);
+      next = &take_assignment();
+      if (Tile::kQueryStages > 1 && !next->is_empty()) load_query(next->work);
     };
 #pragma unroll 1
     for (int tile = tiles.end - 1; tile > tiles.first; --tile) {
@@ -61,11 +63,11 @@ private:
       queue_.draw();
       take_next();
     }
-    if (!next.is_last()) load_key(next.work, next.tiles.end - 1);
+    if (!next->is_empty()) load_key(next->work, next->tiles.end - 1);
     load_value(current.work, tiles.first);
     // With one place for queries the next ones have to wait for the last scores.
-    if (Tile::kQueryStages == 1 && !next.is_last()) load_query(next.work);
-    return next;
+    if (Tile::kQueryStages == 1 && !next->is_empty()) load_query(next->work);
+    return *next;
   }
 
   __device__ __forceinline__ void load_query(const Work& work) {

@@ -12,7 +12,7 @@
 
 namespace flashconvert::kernels::sm90 {
 
-// A tile of queries and the tiles of keys that it sees. The last assignment has no work: batch is -1.
+// A tile of queries and the tiles of keys that it sees, if any. The last assignment is no tile: batch is -1.
 struct alignas(16) Assignment {
   Work work;
   KeyTiles tiles;
@@ -60,26 +60,28 @@ public:
       : entries_(reinterpret_cast<Assignment*>(shared_memory + Plan::kMailbox)),
         shared_(ptx::shared_address(shared_memory)) {}
 
-  // The loading thread's.
-  __device__ __forceinline__ void send(const Assignment& assignment) {
+  // The loading thread's. It too reads the assignment where it lies; nobody but itself will write there again.
+  __device__ __forceinline__ const Assignment& send(const Assignment& assignment) {
     ptx::barrier_wait(shared_ + Plan::kMailboxEmpty + 8 * ring_.stage(), ring_.parity() ^ 1);
     entries_[ring_.stage()] = assignment;
     ptx::barrier_arrive(shared_ + Plan::kMailboxFull + 8 * ring_.stage());
+    const Assignment& sent = entries_[ring_.stage()];
     ring_.advance();
+    return sent;
   }
 
-  // Every computing thread's. The assignment stays where it is, and is read there when it is needed (in registers it
+  // Every computing thread's: the place of the next assignment. It is read there when it is needed (in registers it
   // would be spilled), until the warp releases it.
-  __device__ __forceinline__ const Assignment& receive() {
-    ptx::barrier_wait(shared_ + Plan::kMailboxFull + 8 * ring_.stage(), ring_.parity());
-    const Assignment& assignment = entries_[ring_.stage()];
+  __device__ __forceinline__ int receive() {
+    const int place = ring_.stage();
+    ptx::barrier_wait(shared_ + Plan::kMailboxFull + 8 * place, ring_.parity());
     ring_.advance();
-    return assignment;
+    return place;
   }
-  __device__ __forceinline__ void release(const Assignment& assignment) {
+  __device__ __forceinline__ const Assignment& at(int place) const { return entries_[place]; }
+  __device__ __forceinline__ void release(int place) {
     __syncwarp();
-    const int stage = static_cast<int>(&assignment - entries_);
-    if (threadIdx.x % 32 == 0) ptx::barrier_arrive(shared_ + Plan::kMailboxEmpty + 8 * stage);
+    if (threadIdx.x % 32 == 0) ptx::barrier_arrive(shared_ + Plan::kMailboxEmpty + 8 * place);
   }
 
 private:

@@ -26,7 +26,7 @@ private:
   std::uint32_t count_;
 };
 
-inline constexpr int kMailboxStages = 4;  // at hand, the next, drawn ahead, on its way
+inline constexpr int kMailboxStages = 4;  // at hand, the next, and a power of two
 inline constexpr int kAssignmentBytes = 32;
 
 template <class Tile>
