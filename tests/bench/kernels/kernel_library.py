@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import os
 
 import torch
 
@@ -39,7 +40,7 @@ class _Problem(ctypes.Structure):
 
 class KernelLibrary:
     def __init__(self, path):
-        self._library = ctypes.CDLL(path)
+        self._library = ctypes.CDLL(os.path.abspath(path))
         self._library.flashconvert_bench_kernel.restype = ctypes.c_char_p
         self._library.flashconvert_bench_workspace.restype = ctypes.c_size_t
         self._library.flashconvert_bench_problem_bytes.restype = ctypes.c_size_t
@@ -48,13 +49,20 @@ class KernelLibrary:
         major, minor = torch.cuda.get_device_capability()
         self._compute_capability = 10 * major + minor
 
+    @staticmethod
+    def options(shape):
+        """The arguments of `attention` besides the tensors that compute an attention_shapes.Shape."""
+        return {"window_left": shape.window_left, "window_right": 0 if shape.causal else -1,
+                "diagonal": shape.diagonal, "softcap": shape.softcap}
+
     def kernel_name(self, query, key, value, **options):
         problem, _ = self._problem(query, key, value, **options)
         name = self._library.flashconvert_bench_kernel(ctypes.byref(problem), self._compute_capability)
         return name.decode() if name else None
 
     def attention(self, query, key, value, **options):
-        """query, key, value: [B, H, L, D]; the result is [B, H, Lq, Dv], in memory [B, Lq, H, Dv]."""
+        """query, key, value: [B, H, L, D]; the result is [B, H, Lq, Dv], in memory [B, Lq, H, Dv]. Options: bias, scale,
+        and softcap, window_left, window_right and diagonal as AttentionProblem has them."""
         problem, output = self._problem(query, key, value, **options)
         size = self._library.flashconvert_bench_workspace(ctypes.byref(problem), self._compute_capability)
         workspace = torch.empty(size, dtype=torch.uint8, device=query.device) if size else None
@@ -65,7 +73,7 @@ class KernelLibrary:
         return output
 
     @staticmethod
-    def _problem(query, key, value, bias=None, causal=False, scale=None):
+    def _problem(query, key, value, bias=None, scale=None, softcap=0, window_left=-1, window_right=-1, diagonal=0):
         batch, heads, query_length, head_dim = query.shape
         value_dim = value.shape[3]
         output = torch.empty(batch, query_length, heads, value_dim, dtype=query.dtype, device=query.device)
@@ -79,8 +87,8 @@ class KernelLibrary:
             key_length=key.shape[2], head_dim=head_dim, value_dim=value_dim, query=view(query), key=view(key),
             value=view(value), output=output.data_ptr(), output_batch_stride=output.stride(0),
             output_head_stride=output.stride(1), output_row_stride=output.stride(2),
-            scale=1 / math.sqrt(head_dim) if scale is None else scale, softcap=0, window_left=-1,
-            window_right=0 if causal else -1, diagonal=0)
+            scale=1 / math.sqrt(head_dim) if scale is None else scale, softcap=softcap,
+            window_left=window_left, window_right=window_right, diagonal=diagonal)
         problem.bias = _BiasView(None, _NO_BIAS, 1, 0, 0, 0, 0, 0)
         if bias is not None:
             bias = bias.expand(batch, heads, query_length, key.shape[2])
