@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Times the kernels beside every other way to compute attention, in one run on one card.
 
-    attention_bench.py LIBRARY... [--group NAME]... [--only SUBSTRING]... [--flash-attention-3 FOLDER] [--quick]
-                       [--json FILE] [--markdown FILE]
+    attention_bench.py LIBRARY... [--group NAME]... [--only SUBSTRING]... [--kernel SUBSTRING] [--quick]
+                       [--flash-attention-3 FOLDER] [--json FILE] [--markdown FILE]
 
 LIBRARY is libflashconvert_bench_kernels.so, or several builds of it to compare; the first one's ratio to the best
 competitor is printed. Inputs rotate over more memory than the second-level cache holds, calls are parts of replayed CUDA
@@ -38,6 +38,7 @@ def parse(arguments):
     parser.add_argument("library", nargs="+")
     parser.add_argument("--group", action="append", choices=GROUPS, help="shapes to run (repeatable; default: all)")
     parser.add_argument("--only", action="append", default=[], help="a part of a shape's name (repeatable)")
+    parser.add_argument("--kernel", default="", help="a part of a kernel's name: run that instead of the preferred one")
     parser.add_argument("--flash-attention-3", metavar="FOLDER", help="a build of it, with its Python interface")
     parser.add_argument("--quick", action="store_true", help="fewer shapes, shorter times")
     parser.add_argument("--no-competitors", action="store_true")
@@ -130,7 +131,8 @@ def main():
     started = time.monotonic()
     options = parse(sys.argv[1:])
     shapes = select(options.group or GROUPS, options.only, options.quick)
-    libraries = dict(zip(library_names(options.library), map(KernelLibrary, options.library)))
+    libraries = {name: KernelLibrary(path, options.kernel)
+                 for name, path in zip(library_names(options.library), options.library)}
     if options.profile:
         return profile(shapes, next(iter(libraries.values())), options.profile)
     competitors = {} if options.no_competitors else make_competitors(options.flash_attention_3)

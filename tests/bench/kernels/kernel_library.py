@@ -1,6 +1,7 @@
 """The kernels through ctypes: libflashconvert_bench_kernels.so called on torch tensors."""
 
 import ctypes
+import itertools
 import math
 import os
 
@@ -39,12 +40,19 @@ class _Problem(ctypes.Structure):
 
 
 class KernelLibrary:
-    def __init__(self, path):
+    """One build of the kernels; with `kernel`, each call takes the first kernel whose name holds that text."""
+
+    def __init__(self, path, kernel=""):
         self._library = ctypes.CDLL(os.path.abspath(path))
+        self._kernel = kernel
         self._library.flashconvert_bench_kernel.restype = ctypes.c_char_p
         self._library.flashconvert_bench_workspace.restype = ctypes.c_size_t
         self._library.flashconvert_bench_problem_bytes.restype = ctypes.c_size_t
-        self._library.flashconvert_bench_forward.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        pointers = [ctypes.c_void_p] * 3  # problem, workspace, stream
+        self._library.flashconvert_bench_forward.argtypes = pointers
+        if kernel:  # builds to compare with may be older than this
+            self._library.flashconvert_bench_candidate.restype = ctypes.c_char_p
+            self._library.flashconvert_bench_forward_with.argtypes = [ctypes.c_char_p, *pointers]
         assert self._library.flashconvert_bench_problem_bytes() == ctypes.sizeof(_Problem)
         major, minor = torch.cuda.get_device_capability()
         self._compute_capability = 10 * major + minor
@@ -56,8 +64,9 @@ class KernelLibrary:
                 "diagonal": shape.diagonal, "softcap": shape.softcap}
 
     def kernel_name(self, query, key, value, **options):
+        """The kernel that `attention` runs; None where there is none."""
         problem, _ = self._problem(query, key, value, **options)
-        name = self._library.flashconvert_bench_kernel(ctypes.byref(problem), self._compute_capability)
+        name = self._name(problem)
         return name.decode() if name else None
 
     def attention(self, query, key, value, **options):
@@ -66,11 +75,27 @@ class KernelLibrary:
         problem, output = self._problem(query, key, value, **options)
         size = self._library.flashconvert_bench_workspace(ctypes.byref(problem), self._compute_capability)
         workspace = torch.empty(size, dtype=torch.uint8, device=query.device) if size else None
-        code = self._library.flashconvert_bench_forward(
-            ctypes.byref(problem), workspace.data_ptr() if size else None, torch.cuda.current_stream().cuda_stream)
+        arguments = [ctypes.byref(problem), workspace.data_ptr() if size else None,
+                     torch.cuda.current_stream().cuda_stream]
+        if self._kernel:
+            name = self._name(problem)
+            if name is None:
+                raise RuntimeError(f"no {self._kernel} kernel takes this")
+            code = self._library.flashconvert_bench_forward_with(name, *arguments)
+        else:
+            code = self._library.flashconvert_bench_forward(*arguments)
         if code != 0:
             raise RuntimeError(f"attention_forward returned {code}")
         return output
+
+    def _name(self, problem):
+        if not self._kernel:
+            return self._library.flashconvert_bench_kernel(ctypes.byref(problem), self._compute_capability)
+        for index in itertools.count():
+            name = self._library.flashconvert_bench_candidate(
+                ctypes.byref(problem), self._compute_capability, ctypes.c_size_t(index))
+            if name is None or self._kernel.encode() in name:
+                return name
 
     @staticmethod
     def _problem(query, key, value, bias=None, scale=None, softcap=0, window_left=-1, window_right=-1, diagonal=0):
