@@ -15,6 +15,8 @@ enum class Layout {
   kBHLD,       // [batch, heads, length, features], contiguous
   kBLHD,       // [batch, length, heads, features] in memory, as a projection leaves it
   kPackedQKV,  // query, key and value interleaved in one buffer (equal lengths and head counts only)
+  kSpread,     // kBHLD with gaps of a multiple of 16 bytes between rows, heads and batches
+  kBroadcast,  // kBLHD, and every batch reads the same keys and values (a stride of 0)
   kUnaligned,  // kBHLD in rows of an odd length that start at an odd element
 };
 
@@ -27,6 +29,16 @@ enum class BiasShape {
   kTransposed,  // [1, H, Lq, Lk] with the columns strided
 };
 
+// What is in the operands.
+enum class Numbers {
+  kRandom,          // normal; query and key with the deviation `logit_size`
+  kEqualScores,     // every key of a query has the score scale * `score_size` * head_dim, positive or negative by row
+  kOppositeScores,  // that score, of either sign in turn
+  kInfiniteValues,  // random, with some infinities in one row of V
+  kNaNQuery,        // random, one query row is NaN
+  kNaNKey,          // random, one key row is NaN
+};
+
 struct AttentionCase {
   DType dtype = DType::kFloat16;
   std::int64_t batch = 2;
@@ -37,6 +49,7 @@ struct AttentionCase {
   std::int64_t head_dim = 64;
   std::int64_t value_dim = 64;
   Layout layout = Layout::kBLHD;
+  bool odd_unused_strides = false;  // strides of extents of 1, which mean nothing, are odd numbers
 
   BiasKind bias_kind = BiasKind::kNone;
   BiasShape bias_shape = BiasShape::kFull;
@@ -51,25 +64,34 @@ struct AttentionCase {
   std::int64_t diagonal = 0;
   bool zero_masked_rows = false;
 
+  Numbers numbers = Numbers::kRandom;
   double logit_size = 1;  // standard deviation of query and key
-  bool infinite_values = false;
+  double score_size = 1;
   std::uint32_t seed = 1;
+
+  // Large cases: this many rows of the result, spread over all of it, are compared (0: all), and operands repeat after
+  // so many elements (0: never), so that the host need not hold them.
+  std::int64_t sampled_rows = 0;
+  std::int64_t period = 0;
 };
 
 // A sentence that names the case in a failure.
 std::string describe(const AttentionCase& test);
 
-// Results as float64 in [B, H, Lq, Dv] order.
-struct Expected {
-  std::vector<double> exact;  // float64 throughout, on the rounded operands
-  std::vector<double> naive;  // softmax(QK)V in the case's dtype: scores, weights and result rounded to it
-};
+// The rows of the result that are compared, as (batch * heads + head) * query_length + query.
+std::vector<std::int64_t> compared_rows(const AttentionCase& test);
 
 // Host copies of the operands, in the strides that the kernel will see; bytes, because the dtype is data here.
 struct Operand {
   std::vector<unsigned char> bytes;
   std::vector<float> values;  // the same elements, decoded
   std::int64_t first = 0;     // offset of the first element, in elements
+  std::int64_t elements = 0;  // on the device: more than `values` has where they repeat
+
+  float at(std::int64_t index) const {
+    const auto place = static_cast<std::size_t>(index);
+    return values[place < values.size() ? place : place % values.size()];
+  }
 };
 
 // Everything about one case on the host: `problem` has offsets and strides filled in, and null pointers.
@@ -84,12 +106,13 @@ struct HostProblem {
 };
 
 HostProblem make_problem(const AttentionCase& test);
-Expected make_expected(const AttentionCase& test, const HostProblem& host);
 
-// Reads a stored element of `dtype` as float64, and rounds a number as storing it would.
-double load_element(DType dtype, const unsigned char* bytes, std::int64_t index);
-void store_element(DType dtype, unsigned char* bytes, std::int64_t index, double value);
-double rounded(DType dtype, double value);
-std::int64_t element_bytes(DType dtype);
+// Results as float64, the compared rows one after the other.
+struct Expected {
+  std::vector<double> exact;  // float64 throughout, on the rounded operands
+  std::vector<double> naive;  // softmax(QK)V in the case's dtype: scores, weights and result rounded to it
+};
+
+Expected make_expected(const AttentionCase& test, const HostProblem& host);
 
 }  // namespace flashconvert::kernels::testing

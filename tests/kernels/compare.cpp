@@ -51,42 +51,53 @@ bool same_kind(double a, double b) {
   return true;
 }
 
-std::string place(const AttentionCase& test, std::size_t index) {
-  const auto flat = static_cast<std::int64_t>(index);
-  const std::int64_t row = flat / test.value_dim;
-  const std::int64_t head = row / test.query_length;
-  std::ostringstream text;
-  text << "[" << head / test.heads << ", " << head % test.heads << ", " << row % test.query_length << ", "
-       << flat % test.value_dim << "]";
-  return text.str();
-}
+double share_of(double error, double allowed) { return error == 0 ? 0 : error / allowed; }
 
 }  // namespace
 
-std::string find_fault(const AttentionCase& test, const Expected& expected, const std::vector<double>& actual) {
-  std::ostringstream fault;
-  if (actual.size() != expected.exact.size()) return "wrong number of results";
+Judge::Judge(const AttentionCase& test, const Expected& expected) : test_(test), exact_(expected.exact) {
   double largest_result = 0;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    if (!same_kind(expected.exact[i], actual[i])) {
-      fault << place(test, i) << " is " << actual[i] << " instead of " << expected.exact[i];
-      return fault.str();
-    }
-    if (std::isfinite(expected.exact[i])) largest_result = std::max(largest_result, std::abs(expected.exact[i]));
+  for (const double value : exact_) {
+    if (std::isfinite(value)) largest_result = std::max(largest_result, std::abs(value));
   }
-  const ErrorStatistics ours = error_of(actual, expected.exact);
-  const ErrorStatistics naive = error_of(expected.naive, expected.exact);
   const double unit = rounding_unit(test.dtype) * largest_result;
-  if (!(ours.largest <= 2 * naive.largest + unit)) {
-    fault << "largest error " << ours.largest << " at " << place(test, ours.worst) << " (" << actual[ours.worst]
-          << " instead of " << expected.exact[ours.worst] << "), naive " << naive.largest;
-    return fault.str();
+  const ErrorStatistics naive = error_of(expected.naive, exact_);
+  naive_largest_ = naive.largest;
+  allowed_largest_ = 2 * naive.largest + unit;
+  naive_mean_ = naive.mean;
+  allowed_mean_ = 2 * naive.mean + 0.1 * unit;
+}
+
+Verdict Judge::operator()(const std::vector<double>& actual) const {
+  if (actual.size() != exact_.size()) return {"wrong number of results"};
+  std::ostringstream fault;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    if (same_kind(exact_[i], actual[i])) continue;
+    fault << place(i) << " is " << actual[i] << " instead of " << exact_[i];
+    return {fault.str()};
   }
-  if (!(ours.mean <= 2 * naive.mean + 0.1 * unit)) {
-    fault << "mean error " << ours.mean << ", naive " << naive.mean;
-    return fault.str();
+  const ErrorStatistics ours = error_of(actual, exact_);
+  Verdict verdict;
+  verdict.largest_share = share_of(ours.largest, allowed_largest_);
+  verdict.mean_share = share_of(ours.mean, allowed_mean_);
+  if (!(verdict.largest_share <= 1)) {
+    fault << "largest error " << ours.largest << " at " << place(ours.worst) << " (" << actual[ours.worst]
+          << " instead of " << exact_[ours.worst] << "), naive " << naive_largest_;
+  } else if (!(verdict.mean_share <= 1)) {
+    fault << "mean error " << ours.mean << ", naive " << naive_mean_;
   }
-  return "";
+  verdict.fault = fault.str();
+  return verdict;
+}
+
+std::string Judge::place(std::size_t index) const {
+  const auto flat = static_cast<std::int64_t>(index);
+  const std::int64_t row = compared_rows(test_)[static_cast<std::size_t>(flat / test_.value_dim)];
+  const std::int64_t head = row / test_.query_length;
+  std::ostringstream text;
+  text << "[" << head / test_.heads << ", " << head % test_.heads << ", " << row % test_.query_length << ", "
+       << flat % test_.value_dim << "]";
+  return text.str();
 }
 
 }  // namespace flashconvert::kernels::testing

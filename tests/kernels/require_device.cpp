@@ -1,7 +1,7 @@
 // Without a CUDA device the GPU tests end before they start, with the exit code that ctest counts as skipped.
 #include <cstdlib>
 
-#include "device_runner.h"
+#include "device.h"
 #include "support/catch.h"
 
 namespace flashconvert::kernels::testing {
