@@ -11,8 +11,8 @@ namespace flashconvert::kernels::testing {
 namespace {
 
 struct Format {
-  int mantissa_bits;
-  int least_exponent;  // of a normal number
+  std::int64_t mantissa_bits;
+  std::int64_t least_exponent;  // of a normal number
   double largest;
 };
 
@@ -22,8 +22,8 @@ Format format_of(DType dtype) {
   return {23, -126, 3.4028234663852886e38};
 }
 
-constexpr int kDoubleMantissaBits = 52;
-constexpr int kDoubleBias = 1023;
+constexpr std::int64_t kDoubleMantissaBits = 52;
+constexpr std::int64_t kDoubleBias = 1023;
 
 std::uint64_t bits_of(double value) {
   std::uint64_t bits = 0;
@@ -37,7 +37,9 @@ double from_bits(std::uint64_t bits) {
   return value;
 }
 
-int exponent_of(double value) { return static_cast<int>(bits_of(value) >> kDoubleMantissaBits & 0x7ff) - kDoubleBias; }
+std::int64_t exponent_of(double value) {
+  return static_cast<std::int64_t>(bits_of(value) >> kDoubleMantissaBits & 0x7ff) - kDoubleBias;
+}
 
 std::uint16_t float16_bits(double exact) {
   const std::uint64_t bits = bits_of(exact);
@@ -79,7 +81,7 @@ double rounded(DType dtype, double value) {
   if (std::isnan(value)) return value;
   if (std::abs(value) > 2 * format.largest) return std::copysign(std::numeric_limits<double>::infinity(), value);
   // A number whose last place is the unit that is rounded to: adding it rounds, subtracting it is exact.
-  const int unit = std::max(exponent_of(value), format.least_exponent) - format.mantissa_bits;
+  const std::int64_t unit = std::max(exponent_of(value), format.least_exponent) - format.mantissa_bits;
   const auto exponent = static_cast<std::uint64_t>(unit + kDoubleMantissaBits + kDoubleBias);
   const double shift = from_bits(exponent << kDoubleMantissaBits | std::uint64_t{1} << (kDoubleMantissaBits - 1));
   const double nearest = std::copysign(value + shift - shift, value);
