@@ -128,6 +128,23 @@ TEST_CASE("rows in which every key is masked", "[masks]") {
   }
 }
 
+TEST_CASE("rows of tiles without a visible key, between tiles with some", "[masks]") {
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t dim : {64, 128, 256}) {
+      AttentionCase test = basic(dtype, 2500, 140, dim, dim);  // only the first query tiles of each head see anything
+      test.batch = 1;
+      test.heads = test.key_heads = 3;
+      test.window_left = 40;
+      test.window_right = 2;
+      test.diagonal = -60;
+      expect_pass(test);
+      test.window_right = -1;  // rows see ever fewer keys, then none
+      test.zero_masked_rows = true;
+      expect_pass(test);
+    }
+  }
+}
+
 TEST_CASE("finite masks leave uniform weights where nothing else is left", "[masks]") {
   for (const DType dtype : kDTypes) {
     AttentionCase test = basic(dtype, 90, 140, 64, 64);
