@@ -32,6 +32,14 @@ bool is_any_of(const Node* node, std::initializer_list<const char*> names) {
   return std::any_of(names.begin(), names.end(), [&](const char* other) { return name == other; });
 }
 
+bool takes_dtype_alone(const Node* node, std::size_t operand) {
+  if (is_any_of(node, {"aten::new_ones", "aten::new_zeros", "aten::new_full", "prim::device", "prim::dtype"})) {
+    return operand == 0;
+  }
+  return is_any_of(node, {"aten::type_as", "aten::to"}) && operand == 1 &&
+         node->input(1)->type()->isSubtypeOf(*c10::TensorType::get());
+}
+
 std::string class_name(const c10::TypePtr& type) {
   const auto cls = type->cast<c10::ClassType>();
   if (!cls || !cls->name()) return "";

@@ -61,12 +61,21 @@ public:
   // it: its place there, counted from the end.
   std::optional<std::int64_t> dim_in_view(torch::jit::Value* tensor, std::int64_t dim) const;
 
+  // A name for a size, by where it comes from: two sizes of one name are equal in every run. `size` is an int, or a
+  // tensor of no dimensions as traces have them; a constant's name is its digits. `dim` counts from the end, or from
+  // the front where it is not negative.
+  std::string size_name(torch::jit::Value* size) const;
+  std::string size_name(torch::jit::Value* tensor, std::int64_t dim) const;
+
   // No input of the method and no call that sees one reaches the value.
   bool is_independent_of_inputs(torch::jit::Value* value) const;
 
   const torch::jit::Module& module() const { return module_; }
 
 private:
+  Dimension size_origin(torch::jit::Value* tensor, std::int64_t dim) const;
+  std::optional<Dimension> size_origin_of_call(torch::jit::Node* call, std::int64_t dim) const;
+  std::optional<Dimension> inferred_length(torch::jit::Node* view, std::int64_t dim) const;
   std::optional<std::int64_t> size_of_part(torch::jit::Node* split, std::int64_t dim) const;
   struct Limits {
     bool parameters = false;       // parameters, and calls of submodules that see no input, count as known
@@ -82,6 +91,15 @@ std::optional<std::int64_t> dim_from_end(std::int64_t dim, std::optional<std::in
 // The name of the operator without its overload, "aten::matmul"; also for prim nodes.
 std::string kind_name(const torch::jit::Node* node);
 bool is_any_of(const torch::jit::Node* node, std::initializer_list<const char*> names);
+
+// Operators whose result has the shape of their first input.
+bool keeps_shape(const torch::jit::Node* node);
+
+// Whether the operator takes no more than the dtype and device of the operand at this place.
+bool takes_dtype_alone(const torch::jit::Node* node, std::size_t operand);
+
+// The one output of the method that a call runs; null where it has several, or no graph.
+torch::jit::Value* only_result(const torch::jit::Node* call);
 
 // Names that scripting and tracing give a module: "__torch__.torch.nn.modules.linear.___torch_mangle_3.Linear" is of
 // class "torch.nn.modules.linear.Linear".

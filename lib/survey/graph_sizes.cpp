@@ -13,7 +13,14 @@ namespace attr = c10::attr;
 
 namespace {
 
-// Operators whose result has the shape of their first input.
+// Elementwise operators with two operands; the shape is that of the first where the second is a number.
+bool is_binary(const Node* node) {
+  return is_any_of(node, {"aten::mul", "aten::div", "aten::add", "aten::sub", "aten::mul_", "aten::div_", "aten::add_",
+                          "aten::sub_"});
+}
+
+}  // namespace
+
 bool keeps_shape(const Node* node) {
   return is_any_of(
       node, {"aten::to", "aten::contiguous", "aten::clone", "aten::detach", "aten::dropout", "aten::dropout_",
@@ -21,13 +28,6 @@ bool keeps_shape(const Node* node) {
              "aten::masked_fill", "aten::masked_fill_", "aten::layer_norm", "aten::sigmoid", "aten::alias"});
 }
 
-// Elementwise operators with two operands; the shape is that of the first where the second is a number.
-bool is_binary(const Node* node) {
-  return is_any_of(node, {"aten::mul", "aten::div", "aten::add", "aten::sub", "aten::mul_", "aten::div_", "aten::add_",
-                          "aten::sub_"});
-}
-
-// The one output of a method that a call runs.
 Value* only_result(const Node* call) {
   const auto type = call->input(0)->type()->cast<c10::ClassType>();
   auto* method = type ? type->findMethod(call->s(attr::name)) : nullptr;
@@ -35,8 +35,6 @@ Value* only_result(const Node* call) {
   if (!function || function->graph()->outputs().size() != 1) return nullptr;
   return function->graph()->outputs()[0];
 }
-
-}  // namespace
 
 std::optional<std::int64_t> dim_from_end(std::int64_t dim, std::optional<std::int64_t> rank) {
   if (dim < 0) return dim;

@@ -1,24 +1,15 @@
 // Runs a piece of graph beside its replacement (probe.h).
 #include "survey/probe.h"
 
-#include <torch/csrc/jit/passes/dead_code_elimination.h>
-#include <torch/csrc/jit/runtime/graph_executor.h>
-#include <torch/csrc/jit/runtime/interpreter.h>
-
 #include <cmath>
 #include <map>
-#include <unordered_map>
-#include <unordered_set>
 
+#include "survey/piece.h"
 #include "survey/site_walk.h"
 
 namespace flashconvert::survey {
 
-using torch::jit::Graph;
-using torch::jit::Node;
 using torch::jit::Value;
-namespace prim = c10::prim;
-namespace aten = c10::aten;
 
 namespace {
 
@@ -29,131 +20,17 @@ struct Shape {
   std::int64_t queries = 0, keys = 0, head_dim = 0, value_dim = 0, repeats = 1;
 };
 
-bool is_number(const Value* value) {
-  return value->type()->isSubtypeOf(*c10::IntType::get()) || value->type()->isSubtypeOf(*c10::FloatType::get()) ||
-         value->type()->isSubtypeOf(*c10::BoolType::get());
+// The piece that a site replaces and its replacement: outputs 0 and 1 on one set of inputs.
+bool fill_piece(Piece& piece, const ProbeSite& site, const GraphFacts& facts) {
+  for (const ProbeSizes& sizes : site.sizes) {
+    for (Value* element : GraphFacts::list_elements(sizes.list)) {
+      if (!facts.constant(element)) piece.free_number(element);
+    }
+  }
+  for (const ProbeInput& input : site.inputs) piece.add_input(input.value);
+  for (const ProbeSite::Scaled& scaled : site.scaled) piece.define(scaled.value, scaled.by_input, scaled.factor);
+  return piece.add_output(site.original) && piece.add_output(site.replacement);
 }
-
-// The piece as a graph of its own: inputs are self, the drawn tensors, then the numbers that come from outside.
-class Piece {
-public:
-  Piece(const ProbeSite& site, const GraphFacts& facts, at::ScalarType type)
-      : facts_(facts), type_(type), graph_(std::make_shared<Graph>()) {
-    for (const ProbeSizes& sizes : site.sizes) {
-      for (Value* element : GraphFacts::list_elements(sizes.list)) {
-        if (!facts.constant(element)) free_sizes_.insert(element);
-      }
-    }
-    Value* self = graph_->addInput("self");
-    self->setType(facts.module().type());
-    const auto inputs = site.original->owningGraph()->inputs();
-    if (!inputs.empty() && inputs[0]->type()->cast<c10::ClassType>()) map_[inputs[0]] = self;
-    for (const ProbeInput& input : site.inputs) map_[input.value] = graph_->addInput();
-    for (const ProbeSite::Scaled& scaled : site.scaled) {
-      torch::jit::WithInsertPoint here(graph_->block());
-      map_[scaled.value] = graph_->insert(aten::mul, {map_.at(scaled.by_input), c10::IValue(scaled.factor)});
-    }
-    Value* original = clone(site.original);
-    Value* replacement = original ? clone(site.replacement) : nullptr;
-    if (!original || !replacement) return;
-    graph_->registerOutput(original);
-    graph_->registerOutput(replacement);
-    complete_ = true;
-  }
-
-  bool complete() const { return complete_; }
-  const std::vector<Value*>& numbers() const { return numbers_; }
-  bool casts_to_single() const { return casts_to_single_; }
-
-  // Original and replacement on one set of inputs; nothing when the original rejects them (`error` says how). Throws
-  // what the replacement throws.
-  std::optional<std::vector<at::Tensor>> run(const std::vector<c10::IValue>& arguments, std::string& error) {
-    if (!original_) {
-      const auto original = graph_->copy();
-      original->eraseOutput(1);
-      torch::jit::EliminateDeadCode(original);
-      original_ = std::make_unique<torch::jit::Code>(original, "original");
-      both_ = std::make_unique<torch::jit::Code>(graph_, "both");
-    }
-    torch::NoGradGuard no_grad;
-    try {
-      torch::jit::Stack stack(arguments.begin(), arguments.end());
-      torch::jit::InterpreterState(*original_).run(stack);
-    } catch (const std::exception& failure) {
-      error = failure.what();
-      return std::nullopt;
-    }
-    torch::jit::Stack stack(arguments.begin(), arguments.end());
-    torch::jit::InterpreterState(*both_).run(stack);
-    return std::vector<at::Tensor>{stack.at(stack.size() - 2).toTensor(), stack.at(stack.size() - 1).toTensor()};
-  }
-
-private:
-  Value* clone(Value* value) {
-    if (const auto found = map_.find(value); found != map_.end()) return found->second;
-    if (failed_.count(value)) return nullptr;
-    if (free_sizes_.count(value)) return add_number(value);
-    Node* node = value->node();
-    if (value->type()->isSubtypeOf(*c10::TensorType::get()) && facts_.is_independent_of_inputs(value) &&
-        node->kind() != prim::Constant) {
-      if (const auto tensor = facts_.run(value)) {  // tables and buffers: their value in double precision
-        torch::jit::WithInsertPoint here(graph_->block());
-        return map_[value] = graph_->insertConstant(tensor->is_floating_point() ? tensor->to(type_) : *tensor);
-      }
-    }
-    const bool can_clone = node->kind() != prim::Param && node->blocks().empty();
-    std::unordered_map<Value*, Value*> inputs;
-    bool whole = can_clone;
-    for (std::size_t i = 0; whole && i < node->inputs().size(); ++i) {
-      Value* input = clone(node->input(i));
-      whole = input != nullptr;
-      inputs[node->input(i)] = input;
-    }
-    if (whole) {
-      Node* copy = graph_->createClone(node, [&](Value* input) { return inputs.at(input); });
-      graph_->appendNode(copy);
-      note_casts(node);
-      for (std::size_t i = 0; i < node->outputs().size(); ++i) map_[node->output(i)] = copy->output(i);
-      return map_.at(value);
-    }
-    if (is_number(value)) {  // a size of something outside the piece
-      return add_number(value);
-    }
-    failed_.insert(value);
-    return nullptr;
-  }
-
-  Value* add_number(Value* value) {
-    Value* input = graph_->addInput();
-    input->setType(value->type());
-    numbers_.push_back(value);
-    return map_[value] = input;
-  }
-
-  void note_casts(const Node* node) {
-    const std::string name = kind_name(node);
-    if (name != "aten::to" && name != "aten::softmax" && name != "aten::float" && name != "aten::half") return;
-    for (const Value* input : node->inputs()) {
-      const auto value = torch::jit::toIValue(input);
-      if (value && value->isInt() && (value->toInt() == 6 || value->toInt() == 5 || value->toInt() == 15)) {
-        casts_to_single_ = true;
-      }
-    }
-    if (name != "aten::to" && name != "aten::softmax") casts_to_single_ = true;
-  }
-
-  const GraphFacts& facts_;
-  at::ScalarType type_;
-  std::shared_ptr<Graph> graph_;
-  std::unordered_map<Value*, Value*> map_;
-  std::unordered_set<Value*> failed_;
-  std::unordered_set<Value*> free_sizes_;
-  std::vector<Value*> numbers_;
-  std::unique_ptr<torch::jit::Code> original_;
-  std::unique_ptr<torch::jit::Code> both_;
-  bool complete_ = false;
-  bool casts_to_single_ = false;
-};
 
 std::vector<std::int64_t> operand_shape(const ProbeInput& input, const Shape& shape) {
   std::vector<std::int64_t> sizes = shape.product_leading;
@@ -197,7 +74,33 @@ std::optional<std::int64_t> number_value(const Value* number, const ProbeSite& s
   return std::nullopt;
 }
 
-std::vector<Shape> trial_shapes(const ProbeSite& site, std::int64_t rank) {
+// Sizes by their names (GraphFacts::size_name), as one trial has them.
+using NamedSizes = std::map<std::string, std::int64_t>;
+
+std::string operand_size_name(const ProbeSite& site, ProbeInput::Use use, std::int64_t dim, const GraphFacts& facts) {
+  for (const ProbeInput& input : site.inputs) {
+    if (input.use != use || !input.sizes.empty()) continue;
+    const auto rank = static_cast<std::int64_t>(input.order.size());
+    if (input.swap_last) dim = -3 - dim;
+    return facts.size_name(input.value, rank > 0 ? input.order[rank + dim] - rank : dim);
+  }
+  return "";
+}
+
+// Sizes that are one and the same in the model get one value.
+void make_equal_by_name(Shape& shape, const ProbeSite& site, const GraphFacts& facts) {
+  using Use = ProbeInput::Use;
+  const auto are_same = [&](Use a, Use b, std::int64_t dim) {
+    const std::string name = operand_size_name(site, a, dim, facts);
+    return !name.empty() && name == operand_size_name(site, b, dim, facts);
+  };
+  bool has_keys = false;  // of their own: else the queries are the keys
+  for (const ProbeInput& input : site.inputs) has_keys = has_keys || input.use == Use::kKey || !input.sizes.empty();
+  if (!has_keys || are_same(Use::kQuery, Use::kKey, -2)) shape.keys = shape.queries;
+  if (are_same(Use::kQuery, Use::kValue, -1)) shape.value_dim = shape.head_dim;
+}
+
+std::vector<Shape> trial_shapes(const ProbeSite& site, std::int64_t rank, const GraphFacts& facts) {
   std::vector<Shape> shapes;
   const std::int64_t key_heads = 2;
   const std::int64_t heads = site.heads.value_or(key_heads * site.repeats + (site.repeats == 1 ? 1 : 0));
@@ -226,6 +129,7 @@ std::vector<Shape> trial_shapes(const ProbeSite& site, std::int64_t rank) {
       if (rank == 5) shape.leading = {batch, 2, heads};
       shape.product_leading = shape.leading;
     }
+    make_equal_by_name(shape, site, facts);
     shapes.push_back(shape);
   }
   return shapes;
@@ -253,25 +157,34 @@ std::vector<std::vector<std::int64_t>> bias_shapes(const Shape& shape, bool prod
   return shapes;
 }
 
-enum class Masks { kOrdinary, kMinusInfinity, kLowest };
+// What is hidden beside a random part: nothing; the first row, with minus infinity or with float32's lowest number; the
+// first key, so that rows of a causal mask which see no other see none.
+enum class Masks { kOrdinary, kMinusInfinity, kLowest, kFirstKey };
 
 at::Tensor draw(const ProbeInput& input, const std::vector<std::int64_t>& sizes, Masks masks, at::ScalarType type,
                 at::Generator& generator) {
   const auto options = at::TensorOptions().dtype(type);
   const at::Tensor uniform = at::rand(sizes, generator, options);
-  const bool first_row_hidden = masks != Masks::kOrdinary && sizes.size() >= 2;
+  const auto hide = [&](at::Tensor& tensor, const c10::Scalar& hidden) {
+    if (masks == Masks::kOrdinary || sizes.size() < 2) return;
+    (masks == Masks::kFirstKey ? tensor.select(-1, 0) : tensor.select(-2, 0)).fill_(hidden);
+  };
   if (input.use == ProbeInput::Use::kMask) {
     at::Tensor mask = uniform < 0.4;
-    if (first_row_hidden) mask.select(-2, 0).fill_(true);  // hides or shows all of it, as the spelling has it
+    if (masks == Masks::kOrdinary && sizes.back() > 1) {  // no row is hidden whole
+      mask.select(-1, 0).fill_(true);
+      mask.select(-1, -1).fill_(false);
+    }
+    hide(mask, true);  // hides or shows, as the spelling has it
     if (masks == Masks::kLowest) mask = mask.logical_not();
     return mask;
   }
   at::Tensor values = at::randn(sizes, generator, options);
   if (input.use != ProbeInput::Use::kAdditive || masks == Masks::kOrdinary) return values;
   const double hidden =
-      masks == Masks::kLowest ? std::numeric_limits<float>::lowest() : -std::numeric_limits<double>::infinity();
+      masks == Masks::kMinusInfinity ? -std::numeric_limits<double>::infinity() : std::numeric_limits<float>::lowest();
   values = values.masked_fill(uniform < 0.4, hidden);
-  if (first_row_hidden) values.select(-2, 0).fill_(hidden);
+  hide(values, hidden);
   return values;
 }
 
@@ -298,6 +211,7 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
                                std::size_t bias_layout, Masks masks, at::ScalarType type, at::Generator& generator,
                                std::string& error) {
   std::vector<c10::IValue> arguments{facts.module()._ivalue()};
+  NamedSizes named;
   for (const ProbeInput& input : site.inputs) {
     const bool is_operand = input.use == ProbeInput::Use::kQuery || input.use == ProbeInput::Use::kKey ||
                             input.use == ProbeInput::Use::kValue;
@@ -307,24 +221,41 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
       if (size == ProbeInput::kLength) size = shape.queries;
       if (size == ProbeInput::kKeys) size = shape.keys;
       if (size == ProbeInput::kHeads) size = shape.leading.back();
+      if (size == ProbeInput::kProduct) size = shape.product_leading.front();
     }
     if (sizes.empty()) sizes = is_operand ? operand_shape(input, shape) : bias_shapes(shape, false)[bias_layout];
     if (is_operand && sizes.empty()) return std::nullopt;
-    arguments.emplace_back(draw(input, sizes, masks, type, generator));
+    arguments.emplace_back(draw(input, sizes, input.hides_keys ? masks : Masks::kOrdinary, type, generator));
+    if (!is_operand) continue;
+    const auto rank = static_cast<std::int64_t>(sizes.size());
+    for (std::int64_t dim = 0; dim < rank; ++dim) {
+      named.emplace(facts.size_name(input.value, dim - rank), sizes[dim]);
+      named.emplace(facts.size_name(input.value, dim), sizes[dim]);
+    }
   }
   for (Value* number : piece.numbers()) {
-    // A size of something outside that stands in no list is part of a scale: any value serves both forms.
-    constexpr std::int64_t kWidth = 64;
-    arguments.emplace_back(number_value(number, site, shape).value_or(kWidth));
+    if (const auto size = number_value(number, site, shape)) named.emplace(facts.size_name(number), *size);
   }
-  std::optional<std::vector<at::Tensor>> outputs;
+  for (Value* number : piece.numbers()) {
+    // A size of something outside that no other has is part of a scale: any value serves both forms.
+    constexpr std::int64_t kWidth = 64;
+    auto size = facts.integer(number);
+    if (!size) size = number_value(number, site, shape);
+    const auto same = named.find(facts.size_name(number));
+    arguments.emplace_back(size ? *size : same != named.end() ? same->second : kWidth);
+  }
   try {
-    outputs = piece.run(arguments, error);
+    piece.run(arguments, 1);
+  } catch (const std::exception& failure) {
+    error = failure.what();
+    return std::nullopt;
+  }
+  try {
+    const auto outputs = piece.run(arguments, 2);
+    return difference(outputs[0], outputs[1]);
   } catch (const std::exception& failure) {
     throw Declined("the fused form fails where the original runs: " + last_line(failure.what()));
   }
-  if (!outputs) return std::nullopt;
-  return difference(outputs->at(0), outputs->at(1));
 }
 
 // Runs the trials in one dtype; counts those on which the two agree. Returns the reason of a disagreement.
@@ -337,10 +268,10 @@ std::optional<std::string> run_trials(Piece& piece, const ProbeSite& site, const
     has_bias = has_bias || input.use == ProbeInput::Use::kAdditive || input.use == ProbeInput::Use::kMask;
   }
   for (const std::int64_t rank : site.ranks) {
-    for (const Shape& shape : trial_shapes(site, rank)) {
+    for (const Shape& shape : trial_shapes(site, rank, facts)) {
       const std::size_t layouts = has_bias ? bias_shapes(shape, false).size() : 1;
       for (std::size_t layout = 0; layout < layouts; ++layout) {
-        for (const Masks masks : {Masks::kOrdinary, Masks::kMinusInfinity, Masks::kLowest}) {
+        for (const Masks masks : {Masks::kOrdinary, Masks::kMinusInfinity, Masks::kLowest, Masks::kFirstKey}) {
           if (masks != Masks::kOrdinary && (!has_bias || !site.masked_rows)) continue;
           const auto found = try_once(piece, site, facts, shape, layout, masks, type, generator, error);
           if (!found) continue;
@@ -362,8 +293,8 @@ std::optional<std::string> probe(const ProbeSite& site, const GraphFacts& facts)
   std::string error;
   // Single precision where the piece has casts that double precision does not survive.
   for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
-    Piece piece(site, facts, type);
-    if (!piece.complete()) {
+    Piece piece(facts, type);
+    if (!fill_piece(piece, site, facts)) {
       return "the piece of graph around the softmax cannot be run alone, so the fusion could not be probed";
     }
     int agreed = 0;

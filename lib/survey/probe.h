@@ -28,7 +28,9 @@ struct ProbeInput {
   static constexpr std::int64_t kLength = -2;  // of the queries
   static constexpr std::int64_t kKeys = -3;
   static constexpr std::int64_t kHeads = -4;
+  static constexpr std::int64_t kProduct = -5;  // the product's first dimension, where the site splits it
   std::vector<std::int64_t> sizes = {};
+  bool hides_keys = true;  // what is added: whether minus infinity and the like may stand in it
 };
 
 // A list of sizes inside the piece, so that numbers computed outside it can be given the value that they must have.

@@ -35,8 +35,6 @@ KNOWN_GAPS: dict[str, str] = {
     "timm_cait_talking_heads": "",
     "torchvision_swin_scripted": "",
     "torchvision_swin_v2_scripted": "",
-    "torchvision_swin_traced": "the probe found no shape that the original accepts",
-    "torchvision_swin_v2_traced": "the probe found no shape that the original accepts",
     "torchvision_vit_scripted": "attention weights are returned",
     "scripted": "no product of queries and keys feeds the softmax",
 }

@@ -1,0 +1,119 @@
+// Copies a piece of graph and runs it (piece.h).
+#include "survey/piece.h"
+
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+#include <torch/csrc/jit/runtime/interpreter.h>
+
+#include <string>
+
+namespace flashconvert::survey {
+
+using torch::jit::Graph;
+using torch::jit::Node;
+using torch::jit::Value;
+namespace prim = c10::prim;
+namespace aten = c10::aten;
+
+namespace {
+
+bool is_number(const Value* value) {
+  return value->type()->isSubtypeOf(*c10::IntType::get()) || value->type()->isSubtypeOf(*c10::FloatType::get()) ||
+         value->type()->isSubtypeOf(*c10::BoolType::get());
+}
+
+// `self` of the method in which the value stands; null in a graph without one.
+Value* self_of(Value* value) {
+  const auto inputs = value->owningGraph()->inputs();
+  return !inputs.empty() && inputs[0]->type()->cast<c10::ClassType>() ? inputs[0] : nullptr;
+}
+
+}  // namespace
+
+Piece::Piece(const GraphFacts& facts, at::ScalarType type)
+    : facts_(facts), type_(type), graph_(std::make_shared<Graph>()), self_(graph_->addInput("self")) {
+  self_->setType(facts.module().type());
+}
+
+void Piece::add_input(Value* value) { map_[value] = graph_->addInput(); }
+
+void Piece::define(Value* value, Value* input, double factor) {
+  torch::jit::WithInsertPoint here(graph_->block());
+  map_[value] = graph_->insert(aten::mul, {map_.at(input), c10::IValue(factor)});
+}
+
+bool Piece::add_output(Value* value) {
+  if (Value* self = self_of(value)) map_.try_emplace(self, self_);
+  Value* copy = clone(value);
+  if (copy) graph_->registerOutput(copy);
+  return copy != nullptr;
+}
+
+std::vector<at::Tensor> Piece::run(const std::vector<c10::IValue>& arguments, std::size_t count) {
+  auto& code = code_[count];
+  if (!code) {
+    const auto part = graph_->copy();
+    while (part->outputs().size() > count) part->eraseOutput(part->outputs().size() - 1);
+    torch::jit::EliminateDeadCode(part);
+    code = std::make_unique<torch::jit::Code>(part, "piece");
+  }
+  torch::NoGradGuard no_grad;
+  torch::jit::Stack stack(arguments.begin(), arguments.end());
+  torch::jit::InterpreterState(*code).run(stack);
+  std::vector<at::Tensor> outputs;
+  for (const c10::IValue& output : torch::jit::last(stack, count)) outputs.push_back(output.toTensor());
+  return outputs;
+}
+
+Value* Piece::clone(Value* value) {
+  if (const auto found = map_.find(value); found != map_.end()) return found->second;
+  if (failed_.count(value)) return nullptr;
+  if (free_numbers_.count(value)) return add_number(value);
+  Node* node = value->node();
+  if (value->type()->isSubtypeOf(*c10::TensorType::get()) && facts_.is_independent_of_inputs(value) &&
+      node->kind() != prim::Constant) {
+    if (const auto tensor = facts_.run(value)) {  // tables and buffers
+      torch::jit::WithInsertPoint here(graph_->block());
+      return map_[value] = graph_->insertConstant(tensor->is_floating_point() ? tensor->to(type_) : *tensor);
+    }
+  }
+  const bool can_clone = node->kind() != prim::Param && node->blocks().empty();
+  std::unordered_map<Value*, Value*> inputs;
+  bool whole = can_clone;
+  for (std::size_t i = 0; whole && i < node->inputs().size(); ++i) {
+    Value* input = clone(node->input(i));
+    if (!input && takes_dtype_alone(node, i)) input = graph_->insertConstant(at::zeros({1}, type_));
+    whole = input != nullptr;
+    inputs[node->input(i)] = input;
+  }
+  if (whole) {
+    Node* copy = graph_->createClone(node, [&](Value* input) { return inputs.at(input); });
+    graph_->appendNode(copy);
+    note_casts(node);
+    for (std::size_t i = 0; i < node->outputs().size(); ++i) map_[node->output(i)] = copy->output(i);
+    return map_.at(value);
+  }
+  if (is_number(value)) return add_number(value);  // a size of something outside the piece
+  failed_.insert(value);
+  return nullptr;
+}
+
+Value* Piece::add_number(Value* value) {
+  Value* input = graph_->addInput();
+  input->setType(value->type());
+  numbers_.push_back(value);
+  return map_[value] = input;
+}
+
+void Piece::note_casts(const Node* node) {
+  const std::string name = kind_name(node);
+  if (name != "aten::to" && name != "aten::softmax" && name != "aten::float" && name != "aten::half") return;
+  for (const Value* input : node->inputs()) {
+    const auto value = torch::jit::toIValue(input);
+    if (value && value->isInt() && (value->toInt() == 6 || value->toInt() == 5 || value->toInt() == 15)) {
+      casts_to_single_ = true;
+    }
+  }
+  if (name != "aten::to" && name != "aten::softmax") casts_to_single_ = true;
+}
+
+}  // namespace flashconvert::survey
