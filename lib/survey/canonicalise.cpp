@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "survey/graph_facts.h"
+#include "survey/score_modules.h"
 
 namespace flashconvert::survey {
 
@@ -227,6 +228,7 @@ bool should_inline(const Node* call) {
   const Graph* callee = callee_graph(call);
   if (!callee) return false;
   if (call->kind() == prim::CallFunction) return holds_part_of_attention(callee) && only_walked(callee);
+  if (changes_scores(call, callee)) return true;
   const auto type = call->input(0)->type()->cast<c10::ClassType>();
   return !holds_tensors(type) && only_walked(callee) && !is_complete_attention(callee) &&
          (holds_part_of_attention(callee) || stands_near_attention(call));

@@ -10,7 +10,8 @@ namespace flashconvert::survey {
 
 // Copies the graph of `module`'s method and, in the copy,
 //  - inlines free functions that hold a part of attention, and calls of submodules without parameters (Dropout,
-//    Identity, Softmax, a helper of the author's) that stand between a softmax and a matrix product,
+//    Identity, Softmax, a helper of the author's) that stand between a softmax and a matrix product, and of submodules
+//    that add a bias of their own to the scores,
 //  - resolves branches on constants, on constant attributes and on `training` as in eval mode,
 //  - replaces in-place operators by their plain forms where nothing else sees the tensor.
 // Returns null where the method holds no attention candidate at all (no softmax and no fused attention operator).

@@ -31,7 +31,6 @@ KNOWN_GAPS: dict[str, str] = {
     "nn_encoder_scripted": "nested tensors",
     "nn_transformer_scripted": "nested tensors",
     "hf_deberta_v2_eager": "a bias of one layout of the scores beside one of another",
-    "timm_vit_relpos_plain": "no product of queries and keys feeds the softmax",
     "timm_cait_talking_heads": "",
     "torchvision_swin_scripted": "",
     "torchvision_swin_v2_scripted": "",
