@@ -97,9 +97,11 @@ std::size_t operator_level(const SiteWalk& site) {
   return level;
 }
 
-// A bias of the product's layout, for use in one whose leading dimension is split: only one that does not vary along
-// it.
-Value* without_leading_one(Graph& graph, Value* tensor, std::int64_t product_rank, const GraphFacts& facts) {
+// A bias of the product's layout, for use in one whose leading dimension is split: without its leading dimension where
+// it does not vary along it, else split as the query is.
+Value* in_split_layout(Graph& graph, Value* tensor, Value* query, const std::vector<Value*>& leading,
+                       const GraphFacts& facts) {
+  const auto product_rank = static_cast<std::int64_t>(leading.size()) + 1;
   Node* node = tensor->node();
   if (node->kind() == aten::unsqueeze && facts.integer(node->input(1)) == 0) return node->input(0);
   const auto shape = facts.shape(tensor);
@@ -107,7 +109,11 @@ Value* without_leading_one(Graph& graph, Value* tensor, std::int64_t product_ran
   if (shape && static_cast<std::int64_t>(shape->size()) == product_rank && shape->front() == 1) {
     return call(graph, "aten::squeeze", {tensor, c10::IValue(0)});
   }
-  throw Declined("a bias of one layout of the scores beside one of another");
+  if (product_rank != 3) throw Declined("a bias of one layout of the scores beside one of another");
+  Value* first = call(graph, "aten::size", {query, c10::IValue(0)});
+  std::vector<Value*> sizes{first, graph.insertConstant(-1), graph.insertConstant(-1)};
+  Value* list = graph.insertNode(graph.createList(c10::IntType::get(), sizes))->output();
+  return reshape_leading(graph, call(graph, "aten::expand", {tensor, list}), leading);
 }
 
 // The scale as a float in the graph: the constant part times the numbers that the trace computes from sizes.
@@ -129,6 +135,19 @@ Value* run_time_scale(Graph& graph, const SiteWalk& site, double constant) {
 
 }  // namespace
 
+Value* insert_bias(Graph& graph, const std::vector<ScoreTerm>& terms) {
+  Bias bias;
+  for (auto term = terms.rbegin(); term != terms.rend(); ++term) bias = add_term(graph, bias, *term);
+  if (bias.value) bias.value->setDebugName("attn_bias");
+  return bias.value;
+}
+
+std::string describe_bias(const Band& band, const std::string& rest) {
+  if (band.left < 0 && band.right <= 0) return rest;
+  const std::string window = "window [" + std::to_string(band.left) + ", " + std::to_string(band.right) + "]";
+  return rest == "none" ? window : window + ", " + rest;
+}
+
 Node* insert_attention(Graph& graph, Backend backend, Value* query, Value* key, Value* value, Value* bias,
                        const AttentionArguments& arguments) {
   const NamedValue bias_value = bias ? NamedValue(bias) : NamedValue(c10::IValue());
@@ -136,8 +155,11 @@ Node* insert_attention(Graph& graph, Backend backend, Value* query, Value* key, 
                                                    : NamedValue("scale", c10::IValue(arguments.scale));
   if (backend == Backend::kPortable) {
     if (arguments.softcap > 0) throw Declined("the portable backend has no softcap");
+    const Band& band = arguments.band;
+    if (band.limits() && (bias || !band.is_causal() || band.left >= 0 || band.bottom_right))
+      throw Declined("the portable backend has no window, and no causal mask beside a bias");
     const NamedValue causal =
-        arguments.dynamic_causal ? NamedValue(arguments.dynamic_causal) : NamedValue(c10::IValue(arguments.causal));
+        arguments.dynamic_causal ? NamedValue(arguments.dynamic_causal) : NamedValue(c10::IValue(band.is_causal()));
     return graph
         .insert(aten::scaled_dot_product_attention, {query, key, value, bias_value, c10::IValue(0.0), causal},
                 {scale, NamedValue("enable_gqa", c10::IValue(arguments.grouped))})
@@ -146,11 +168,15 @@ Node* insert_attention(Graph& graph, Backend backend, Value* query, Value* key, 
   std::vector<NamedValue> options{scale};
   if (arguments.dynamic_causal) {
     options.emplace_back("causal", arguments.dynamic_causal);
-  } else if (arguments.causal) {
+  } else if (arguments.band.is_causal()) {
     options.emplace_back("causal", c10::IValue(true));
+  }
+  if (arguments.band.left >= 0 || arguments.band.right > 0) {
+    options.emplace_back("window", c10::IValue(std::vector<std::int64_t>{arguments.band.left, arguments.band.right}));
   }
   if (arguments.softcap > 0) options.emplace_back("softcap", c10::IValue(arguments.softcap));
   if (arguments.zero_masked_rows) options.emplace_back("zero_masked_rows", c10::IValue(true));
+  if (arguments.band.bottom_right) options.emplace_back("bottom_right", c10::IValue(true));
   return graph.insert(c10::Symbol::fromQualString(kAttentionOperator), {query, key, value, bias_value}, options)
       ->node();
 }
@@ -176,6 +202,7 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
   }
 
   Value* query = materialise(graph, built.query);
+  Value* product_query = query;
   Value* key = materialise(graph, built.key);
   Value* value = materialise(graph, built.value);
 
@@ -198,26 +225,23 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
   for (const ScoreFactor& factor : site.factors) {
     query = call(graph, factor.divides ? "aten::div" : "aten::mul", {query, factor.tensor});
   }
-  Bias bias;
-  for (auto term = site.terms.rbegin(); term != site.terms.rend(); ++term) {  // the product's side first
-    ScoreTerm adapted = *term;
-    if (levels_down == 1 && term->level == site.levels.size()) {
-      const auto product_rank = static_cast<std::int64_t>(built.leading_sizes.size()) + 1;
-      adapted.tensor = without_leading_one(graph, term->tensor, product_rank, facts);
-    }
-    bias = add_term(graph, bias, adapted);
+  std::vector<ScoreTerm> terms = site.terms;
+  for (ScoreTerm& term : terms) {
+    if (levels_down == 0 || term.level != site.levels.size()) continue;
+    term.tensor = in_split_layout(graph, term.tensor, product_query, built.leading_sizes, facts);
   }
-  if (bias.value) bias.value->setDebugName("attn_bias");
+  Value* bias = insert_bias(graph, terms);
 
   AttentionArguments arguments;
   arguments.scale = site.scale * site.query_scale * site.key_scale;
   if (!site.scale_factors.empty()) {
     arguments.dynamic_scale = run_time_scale(graph, site, arguments.scale);
   }
+  arguments.band = site.band;
   arguments.softcap = site.softcap;
   arguments.zero_masked_rows = site.zero_masked_rows;
   arguments.grouped = built.repeats != 1;
-  built.attention = insert_attention(graph, backend, query, key, value, bias.value, arguments);
+  built.attention = insert_attention(graph, backend, query, key, value, bias, arguments);
   Value* result = built.attention->output();
   result->setDebugName("context");
 

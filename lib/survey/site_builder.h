@@ -26,8 +26,8 @@ struct BuiltSite {
 struct AttentionArguments {
   double scale = 1;
   torch::jit::Value* dynamic_scale = nullptr;   // a float computed at run time, in place of `scale`
-  torch::jit::Value* dynamic_causal = nullptr;  // a bool computed at run time
-  bool causal = false;
+  torch::jit::Value* dynamic_causal = nullptr;  // a bool computed at run time, for a causal `band`
+  Band band;
   double softcap = 0;
   bool zero_masked_rows = false;
   bool grouped = false;  // key and value have fewer heads
@@ -42,6 +42,13 @@ torch::jit::Value* call(torch::jit::Graph& graph, const char* name,
 torch::jit::Node* insert_attention(torch::jit::Graph& graph, Backend backend, torch::jit::Value* query,
                                    torch::jit::Value* key, torch::jit::Value* value, torch::jit::Value* bias,
                                    const AttentionArguments& arguments);
+
+// What the terms come to, as one bias at the insertion point; null where there are none. The terms stand from the
+// softmax inwards.
+torch::jit::Value* insert_bias(torch::jit::Graph& graph, const std::vector<ScoreTerm>& terms);
+
+// For the report: `rest` is what the bias holds beside the band ("none", "additive", ...).
+std::string describe_bias(const Band& band, const std::string& rest);
 
 // Inserts the expression just before the site's second product. Throws Declined.
 BuiltSite build_site(SiteWalk& site, torch::jit::Graph& graph, const GraphFacts& facts, Backend backend);

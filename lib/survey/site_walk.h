@@ -50,6 +50,17 @@ struct ScoreFactor {
   bool divides = false;
 };
 
+// The keys that a query sees by its position: key j where i + d - left <= j <= i + d + right; -1 is no limit. d is 0,
+// or Lk - Lq with `bottom_right`. Both limits and d are those of flashconvert::attention.
+struct Band {
+  std::int64_t left = -1;
+  std::int64_t right = -1;
+  bool bottom_right = false;
+
+  bool limits() const { return left >= 0 || right >= 0; }
+  bool is_causal() const { return right == 0; }
+};
+
 struct SiteWalk {
   // Where it starts and ends.
   torch::jit::Node* softmax = nullptr;
@@ -66,6 +77,7 @@ struct SiteWalk {
   double softcap = 0;
   std::vector<ScoreFactor> factors;
   std::vector<ScoreFactor> scale_factors;  // of no dimensions, from sizes: part of the scale, computed at run time
+  Band band;                               // what the terms say of positions alone, taken out of them
   std::vector<ScoreTerm> terms;            // from the softmax inwards: the first was applied last
   // Reshapes of the scores between product and softmax, from the softmax inwards. The scores have layout 0 at the
   // softmax and layout levels.size() at the product; levels[i] is the node that makes layout i out of layout i + 1.

@@ -6,8 +6,10 @@
 
 #include <unordered_set>
 
+#include "common/log.h"
 #include "survey/canonicalise.h"
 #include "survey/graph_facts.h"
+#include "survey/mask_expression.h"
 #include "survey/probe.h"
 #include "survey/rules/fused_operators.h"
 #include "survey/rules/rules.h"
@@ -77,11 +79,15 @@ void check_writers(const SiteWalk& site, const BuiltSite& built, Graph& graph) {
   }
   if (!has_writers) return;
   torch::jit::AliasDb aliases(graph.shared_from_this());
-  torch::jit::ValueSet read{built.query.root, built.key.root, built.value.root};
-  for (const ScoreTerm& term : site.terms) read.insert(term.tensor);
+  std::vector<Value*> read{built.query.root, built.key.root, built.value.root};
+  for (const ScoreTerm& term : site.terms) read.push_back(term.tensor);
   for (Node* node = site.score_product; node != site.value_product; node = node->next()) {
-    if (may_write(node) && aliases.writesToAlias(node, read))
-      throw Declined("an operand is modified in place by " + kind_name(node));
+    if (!may_write(node)) continue;
+    for (Value* value : read) {  // writes before the value is there are part of it
+      const bool is_later = value->node()->kind() == c10::prim::Param || node->isAfter(value->node());
+      if (is_later && aliases.writesToAlias(node, {value}))
+        throw Declined("an operand is modified in place by " + kind_name(node));
+    }
   }
 }
 
@@ -117,6 +123,18 @@ std::optional<std::int64_t> operand_size(const Operand& operand, std::int64_t di
   return facts.size_from_end(operand.root, dim);
 }
 
+// A bias of the product's layout where the operator works in one that splits the first of its dimensions. Beneath an
+// `unsqueeze` of that dimension stands a bias of each head, or one for all.
+ProbeInput in_product_layout(Value* tensor, ProbeInput::Use use, std::size_t leading, const GraphFacts& facts) {
+  ProbeInput input{tensor, use, {}, false, {ProbeInput::kProduct, ProbeInput::kLength, ProbeInput::kKeys}};
+  Node* node = tensor->node();
+  if (node->kind() != aten::unsqueeze || facts.integer(node->input(1)) != 0) return input;
+  input.value = node->input(0);
+  input.sizes = {ProbeInput::kLength, ProbeInput::kKeys};
+  if (leading > 2) input.sizes.insert(input.sizes.begin(), ProbeInput::kHeads);
+  return input;
+}
+
 ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const GraphFacts& facts, Backend backend) {
   ProbeSite site;
   site.original = walk.output;
@@ -144,6 +162,7 @@ ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const
   if (!site.head_dim) site.head_dim = operand_size(built.key, -1, facts);
   if (!site.heads && built.repeats == 1) site.heads = operand_size(built.key, -3, facts);
   site.repeats = built.repeats;
+  const LengthNames lengths{length_name(walk.query, facts), length_name(walk.key, facts)};
   for (const ScoreTerm& term : walk.terms) {
     if (const auto shape = facts.shape(term.tensor); shape && shape->size() >= 2) {
       if (shape->back() != 1) site.key_length = shape->back();
@@ -152,20 +171,16 @@ ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const
         site.heads = (*shape)[shape->size() - 3];
       continue;
     }
+    if (walk.band.limits() && MaskExpression(term.tensor, lengths, facts).is_readable())
+      continue;  // computed, not drawn
     const bool of_product_layout = !built.leading_sizes.empty() && term.level == walk.levels.size();
-    if (of_product_layout && term.tensor->node()->kind() == aten::unsqueeze) {  // a bias of each head, [1, H, Lq, Lk]
-      site.inputs.push_back({term.tensor->node()->input(0),
-                             ProbeInput::Use::kAdditive,
-                             {},
-                             false,
-                             {ProbeInput::kHeads, ProbeInput::kLength, ProbeInput::kKeys}});
+    const auto use = term.kind == ScoreTerm::Kind::kAdditive ? ProbeInput::Use::kAdditive : ProbeInput::Use::kMask;
+    if (of_product_layout) {
+      site.inputs.push_back(in_product_layout(term.tensor, use, built.leading_sizes.size(), facts));
       continue;
     }
-    site.inputs.push_back(
-        {term.tensor,
-         term.kind == ScoreTerm::Kind::kAdditive ? ProbeInput::Use::kAdditive : ProbeInput::Use::kMask,
-         {},
-         false});
+    site.inputs.push_back({term.tensor, use, {}, false});
+    site.inputs.back().hides_keys = !hides_nothing(term, facts);
   }
   for (Value* size : built.leading_sizes) site.split_sizes.push_back(facts.integer(size));
   for (const auto* levels : {&walk.levels, &walk.output_levels}) {
@@ -186,8 +201,45 @@ std::string describe_bias(const SiteWalk& walk) {
   bool additive = false;
   bool mask = false;
   for (const ScoreTerm& term : walk.terms) (term.kind == ScoreTerm::Kind::kAdditive ? additive : mask) = true;
-  if (additive && mask) return "additive and mask";
-  return additive ? "additive" : mask ? "boolean mask" : "none";
+  return describe_bias(walk.band, additive && mask ? "additive and mask"
+                                  : additive       ? "additive"
+                                  : mask           ? "boolean mask"
+                                                   : "none");
+}
+
+// Builds the site as it was walked and probes it. Throws Declined.
+void propose(SiteWalk walk, const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Backend backend, Site& site) {
+  const BuiltSite built = build_site(walk, *graph, facts, backend);
+  check_is_not_channel_attention(built, facts);
+  check_writers(walk, built, *graph);
+  site.entry.heads = operand_size(built.query, -3, facts);
+  if (!built.leading_sizes.empty() && !site.entry.heads) site.entry.heads = facts.integer(built.leading_sizes.back());
+  site.entry.head_dim = operand_size(built.query, -1, facts);
+  if (!site.entry.head_dim) site.entry.head_dim = operand_size(built.key, -1, facts);
+  if (walk.scale_factors.empty()) site.entry.scale = walk.scale * walk.query_scale * walk.key_scale;
+  site.entry.causal = walk.band.is_causal();
+  site.entry.bias = describe_bias(walk);
+  if (const auto disagreement = probe(describe_for_probe(walk, built, facts, backend), facts))
+    throw Declined(*disagreement);
+  site.entry.status = report::SiteStatus::kFused;
+  site.proposals.push_back({walk.output, built.replacement, {built.attention}});
+}
+
+// With what the masks say of positions as a band, or, where that does not hold, with all of it in the bias.
+void propose_best(const SiteWalk& walk, const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Backend backend,
+                  Site& site) {
+  const Positions positions = separate_positions(walk.terms, walk.query, walk.key, facts);
+  if (positions.band.limits()) {
+    SiteWalk banded = walk;
+    banded.band = positions.band;
+    banded.terms = positions.rest;
+    try {
+      return propose(banded, graph, facts, backend, site);
+    } catch (const Declined& declined) {
+      log_detail("a mask by positions stays a bias: " + std::string(declined.what()));
+    }
+  }
+  propose(walk, graph, facts, backend, site);
 }
 
 // A site spelled as product, softmax, product. Nothing when the softmax belongs to no attention.
@@ -198,6 +250,10 @@ std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& 
   SiteWalk walk;
   walk.softmax = softmax;
   const bool from_product = leads_to_product(softmax->input(0), facts);
+  if (mixes_heads(softmax)) {
+    site.entry.reason = "talking heads: a linear layer mixes the heads between the products";
+    return site;
+  }
   try {
     if (!from_product) {
       if (!walk_weights(walk, facts)) return std::nullopt;
@@ -211,19 +267,7 @@ std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& 
       throw Declined("the two products stand in different branches");
     }
     check_outside_uses(walk);
-    const BuiltSite built = build_site(walk, *graph, facts, backend);
-    check_is_not_channel_attention(built, facts);
-    check_writers(walk, built, *graph);
-    site.entry.heads = operand_size(built.query, -3, facts);
-    if (!built.leading_sizes.empty() && !site.entry.heads) site.entry.heads = facts.integer(built.leading_sizes.back());
-    site.entry.head_dim = operand_size(built.query, -1, facts);
-    if (!site.entry.head_dim) site.entry.head_dim = operand_size(built.key, -1, facts);
-    if (walk.scale_factors.empty()) site.entry.scale = walk.scale * walk.query_scale * walk.key_scale;
-    site.entry.bias = describe_bias(walk);
-    if (const auto disagreement = probe(describe_for_probe(walk, built, facts, backend), facts))
-      throw Declined(*disagreement);
-    site.entry.status = report::SiteStatus::kFused;
-    site.proposals.push_back({walk.output, built.replacement, {built.attention}});
+    propose_best(walk, graph, facts, backend, site);
   } catch (const Declined& declined) {
     if (!from_product && !walk.value_product) return std::nullopt;  // a softmax of something else
     site.entry.reason = declined.what();

@@ -15,7 +15,7 @@ import warnings
 import torch
 from model_case import ModelCase, export
 
-TABLES = ("torch_nn_models", "torchvision_models", "timm_models", "transformers_models")
+TABLES = ("decoder_models", "torch_nn_models", "torchvision_models", "timm_models", "transformers_models")
 
 
 def all_cases() -> list[ModelCase]:

@@ -30,8 +30,6 @@ KNOWN_GAPS: dict[str, str] = {
     "nn_encoder_padding_scripted": "nested tensors",
     "nn_encoder_scripted": "nested tensors",
     "nn_transformer_scripted": "nested tensors",
-    "hf_deberta_v2_eager": "a bias of one layout of the scores beside one of another",
-    "timm_cait_talking_heads": "",
     "torchvision_swin_scripted": "",
     "torchvision_swin_v2_scripted": "",
     "torchvision_vit_scripted": "attention weights are returned",

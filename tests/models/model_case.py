@@ -18,6 +18,7 @@ class ModelCase:
     make: Callable[[], nn.Module]
     inputs: Callable[[int, int], tuple]  # batch and length (or image side) to the arguments of forward
     fused: int  # attention sites that a conversion should fuse
+    causal: int | None = None  # how many of the fused sites have the causal flag; None: not looked at
     declined: tuple[str, ...] = ()  # for each site that it should leave alone: words of the reason
     folded: int = 0  # reparameterised weights that it should fold
     shape: tuple[int, int] = (2, 6)  # the batch and length that a traced case is traced with

@@ -40,6 +40,8 @@ class ModelTest(unittest.TestCase):
         self.assertEqual(len(declined), len(case.declined), f"declined sites of\n{lines}")
         for site, words in zip(declined, case.declined):
             self.assertIn(words, site["reason"])
+        if case.causal is not None:
+            self.assertEqual(sum(site["causal"] for site in fused), case.causal, f"causal sites of\n{lines}")
         self.assertEqual([fold["status"] for fold in report["folded"]], ["folded"] * case.folded, report["folded"])
 
     def check_outputs(self, case: ModelCase, source: pathlib.Path, target: pathlib.Path) -> None:

@@ -93,6 +93,10 @@ const Spelling kSpellings[] = {
      "s = torch.matmul(q, k.transpose(-2, -1))\n"
      "p = torch.softmax(s, -1)\n"
      "return torch.matmul(v.transpose(-2, -1), p.transpose(-2, -1))"},
+    {"a bias of the product's layout under a mask of the heads'",
+     "s = torch.bmm(q, k.transpose(1, 2)) * 0.5 + m\nl = k.size(1)\nh = (torch.arange(l) % 2 == 1).view([1, 1, 1, l])\n"
+     "s = s.view([-1, 2, q.size(1), l]).masked_fill(h, -3.4028234663852886e+38)\n"
+     "return torch.bmm(torch.softmax(s, -1).view([-1, q.size(1), l]), v)"},
     {"scaled_dot_product_attention, causal", "return torch.scaled_dot_product_attention(q, k, v, None, 0.0, True)"},
     {"scaled_dot_product_attention, mask and scale",
      "return torch.scaled_dot_product_attention(q, k, v, m, 0.0, False, scale=0.3)"},
@@ -126,6 +130,9 @@ const NearMiss kNearMisses[] = {
      "s = torch.tanh((torch.matmul(q, k.transpose(-2, -1)) + m) * 0.1) * 5.0\n"
      "return torch.matmul(torch.softmax(s, -1), v)",
      "inside a softcap"},
+    {"a bias that is written to after it was added",
+     "s = torch.matmul(q, k.transpose(-2, -1)) + m\nm.mul_(2.0)\nreturn torch.matmul(torch.softmax(s, -1), v)",
+     "modified in place"},
     {"an einsum that sums a batch letter away",
      "s = torch.einsum('bhid,bhjd->bij', [q, k])\n"
      "return torch.matmul(torch.softmax(s, -1), v)",
@@ -134,6 +141,19 @@ const NearMiss kNearMisses[] = {
      "s = torch.matmul(q, k.transpose(-2, -1))\n"
      "return torch.matmul(torch.softmax(s, -1), v) + s.sum()",
      "scores are used elsewhere"},
+    {"a linear layer across the heads of the scores",
+     "s = torch.matmul(q, k.transpose(-2, -1)).permute([0, 2, 3, 1])\n"
+     "s = torch.linear(s, m).permute([0, 3, 1, 2])\nreturn torch.matmul(torch.softmax(s, -1), v)",
+     "talking heads"},
+    {"a linear layer across the heads of the weights",
+     "p = torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1).permute([0, 2, 3, 1])\n"
+     "return torch.matmul(torch.linear(p, m).permute([0, 3, 1, 2]), v)",
+     "talking heads"},
+    {"a linear layer over the keys of the scores",
+     "s = torch.linear(torch.matmul(q, k.transpose(-2, -1)), m)\nreturn torch.matmul(torch.softmax(s, -1), v)",
+     "no product of queries and keys"},
+    {"a classifier on top of a product",
+     "return torch.softmax(torch.linear(torch.matmul(q, k).permute([0, 2, 1]), m), -1)", ""},
     {"a softmax of something else", "return torch.softmax(torch.matmul(q, k.transpose(-2, -1)).sum(-1), -1)", ""},
 };
 
@@ -163,6 +183,34 @@ TEST_CASE("near misses are left alone, with the reason", "[survey]") {
     CHECK(sites[0].proposals.empty());
     CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains(miss.reason));
   }
+}
+
+// A module that is called with the scores and has a table of its own.
+std::vector<Site> survey_with_score_module(const std::string& result) {
+  torch::jit::Module position("Position");
+  position.register_buffer("table", at::randn({6, 6}));
+  position.define("def forward(self, s: Tensor) -> Tensor:\n  return " + result + "\n");
+  torch::jit::Module module("Model");
+  module.register_module("position", position);
+  module.define(
+      "def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:\n"
+      "  s = self.position.forward(torch.matmul(q, k.transpose(-2, -1)) * 0.5)\n"
+      "  return torch.matmul(torch.softmax(s, -1), v)\n");
+  return survey(module);
+}
+
+TEST_CASE("a submodule may add a bias to the scores", "[survey]") {
+  const auto sites = survey_with_score_module("s + self.table");
+  REQUIRE(sites.size() == 1);
+  INFO(reason_of(sites[0]));
+  CHECK(sites[0].entry.status == SiteStatus::kFused);
+  CHECK(sites[0].entry.bias == "additive");
+}
+
+TEST_CASE("a submodule that does more to the scores is left alone", "[survey]") {
+  const auto sites = survey_with_score_module("torch.relu(s) + self.table");
+  REQUIRE(sites.size() == 1);
+  CHECK(sites[0].entry.status == SiteStatus::kDeclined);
 }
 
 TEST_CASE("returned weights are named as such", "[survey]") {

@@ -83,6 +83,11 @@ Value* without_scale(Value* value, double& scale, Node* before, const GraphFacts
   return copy->output();
 }
 
+std::string length_name(const Operand& operand, const GraphFacts& facts) {
+  const auto rank = static_cast<std::int64_t>(operand.order.size());
+  return facts.size_name(operand.root, rank > 0 ? operand.order[rank - 2] - rank : operand.swap_last ? -1 : -2);
+}
+
 std::optional<Repeated> repeated_heads(Value* value, const GraphFacts& facts) {
   Node* node = value->node();
   if (kind_name(node) == "aten::repeat_interleave" && node->inputs().size() == 4) {

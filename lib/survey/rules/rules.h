@@ -4,6 +4,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "survey/graph_facts.h"
 #include "survey/site_walk.h"
@@ -49,10 +51,29 @@ bool step_cast_or_copy(ScoreStep step);
 bool step_shift(ScoreStep step);
 bool step_layout(ScoreStep step);
 
+// --- positions.cpp: causal masks and sliding windows ---
+
+struct Positions {
+  Band band;
+  std::vector<ScoreTerm> rest;  // the terms without what the band says
+};
+// Splits the terms (from the softmax inwards) of a product of `query` and `key` into the keys that they hide by
+// position and the rest. Exact: what cannot be shown to be the same at all lengths stays a term.
+Positions separate_positions(const std::vector<ScoreTerm>& terms, const Operand& query, const Operand& key,
+                             const GraphFacts& facts);
+
+// Is the term a table of the model's own that is added to the scores, with nothing in it that hides a key?
+bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts);
+
 // --- weights.cpp: from the softmax down to the second product ---
 
 // Returns false when the weights meet no product. Throws Declined when they are used for something else as well.
 bool walk_weights(SiteWalk& site, const GraphFacts& facts);
+
+// --- talking_heads.cpp ---
+
+// Does a linear layer mix the scores (or the weights) of different heads between the softmax and one of the products?
+bool mixes_heads(torch::jit::Node* softmax);
 
 // --- operands.cpp ---
 
@@ -61,6 +82,9 @@ bool walk_weights(SiteWalk& site, const GraphFacts& facts);
 Operand simplify_operand(Operand operand, const GraphFacts& facts);
 torch::jit::Value* without_scale(torch::jit::Value* value, double& scale, torch::jit::Node* before,
                                  const GraphFacts& facts);
+
+// The name of an operand's length (GraphFacts::size_name).
+std::string length_name(const Operand& operand, const GraphFacts& facts);
 
 // The tensor of Hkv heads that `value` repeats (expand and reshape, repeat_interleave), and how often; or nothing.
 struct Repeated {

@@ -1,0 +1,164 @@
+// Which masks are functions of the lengths, and running them (mask_expression.h).
+#include "survey/mask_expression.h"
+
+#include <torch/csrc/jit/ir/constants.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "survey/canonicalise.h"
+
+namespace flashconvert::survey {
+
+using torch::jit::Node;
+using torch::jit::Value;
+namespace prim = c10::prim;
+namespace aten = c10::aten;
+namespace attr = c10::attr;
+
+namespace {
+
+bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
+
+// Whether an in-place operator may change the tensor after it was made: directly, through a view, or in a call.
+bool is_written(const Value* value, int depth = 0) {
+  constexpr int kLongestChainOfViews = 16;
+  if (depth > kLongestChainOfViews) return true;
+  for (const auto& use : value->uses()) {
+    const Node* user = use.user;
+    const auto outputs_are_written = [&] {
+      return std::any_of(user->outputs().begin(), user->outputs().end(),
+                         [&](const Value* output) { return is_written(output, depth + 1); });
+    };
+    if (user->kind() == prim::CallMethod || user->kind() == prim::CallFunction) {
+      if (!calls_only_pure_operators(user) || outputs_are_written()) return true;
+      continue;
+    }
+    const auto* schema = user->maybeSchema();
+    if (!schema || use.offset >= schema->arguments().size()) {
+      if (user->kind() == prim::SetAttr || outputs_are_written()) return true;
+      continue;
+    }
+    const auto* alias = schema->arguments()[use.offset].alias_info();
+    if (alias && (alias->isWrite() || outputs_are_written())) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+MaskExpression::MaskExpression(Value* mask, LengthNames lengths, const GraphFacts& facts)
+    : lengths_(std::move(lengths)), facts_(facts), piece_(facts, at::kDouble) {
+  readable_ = accept(mask) && piece_.add_output(mask) &&
+              std::all_of(piece_.numbers().begin(), piece_.numbers().end(),
+                          [](const Value* number) { return number->type()->isSubtypeOf(*c10::IntType::get()); });
+}
+
+bool MaskExpression::accept(Value* value) {
+  if (const auto found = accepted_.find(value); found != accepted_.end()) return found->second;
+  return accepted_[value] = accept_new(value);
+}
+
+bool MaskExpression::accept_new(Value* value) {
+  Node* node = value->node();
+  if (const auto literal = torch::jit::toIValue(value)) return accept_constant(*literal);
+  if (node->kind() == prim::GetAttr) return accept_attribute(value);
+  if (node->kind() == aten::size) return accept_size(value);
+  return accept_operator(node) && !(is_tensor(value) && is_written(value));
+}
+
+bool MaskExpression::accept_constant(const c10::IValue& constant) {
+  constexpr double kNoLength = 1e6;  // larger numbers are what a mask writes, or the open end of a slice
+  const auto note = [&](double number) {
+    if (std::abs(number) < kNoLength) sum_of_constants_ += static_cast<std::int64_t>(std::ceil(std::abs(number)));
+  };
+  if (constant.isInt()) note(static_cast<double>(constant.toInt()));
+  if (constant.isDouble()) note(constant.toDouble());
+  if (constant.isIntList()) {
+    for (const std::int64_t number : constant.toIntVector()) note(static_cast<double>(number));
+  }
+  if (!constant.isTensor()) return true;
+  const at::Tensor& tensor = constant.toTensor();
+  if (!tensor.defined() || tensor.is_complex()) return false;
+  if (tensor.numel() == 1) {
+    note(tensor.to(at::kDouble).item<double>());
+  } else {
+    for (const std::int64_t size : tensor.sizes()) longest_buffer_ = std::max(longest_buffer_, size);
+  }
+  return true;
+}
+
+bool MaskExpression::accept_attribute(Value* value) {
+  const auto found = facts_.attribute(value);
+  if (!found || found->isObject()) return false;
+  if (!found->isTensor()) return accept_constant(*found);
+  const auto owner = value->node()->input(0)->type()->cast<c10::ClassType>();
+  const std::string& name = value->node()->s(attr::name);
+  const auto slot = owner ? owner->findAttributeSlot(name) : std::nullopt;
+  if (!slot || owner->is_parameter(*slot)) return false;  // a parameter may be trained further
+  for (const auto& use : value->node()->input(0)->uses()) {
+    const bool same = use.user->kind() == prim::GetAttr && use.user->s(attr::name) == name;
+    if (same && is_written(use.user->output())) return false;
+  }
+  return accept_constant(*found);
+}
+
+// A size of something that the expression does not make is one of its inputs.
+bool MaskExpression::accept_size(Value* value) {
+  if (value->node()->inputs().size() != 2 || !accept(value->node()->input(1))) return false;
+  Value* tensor = value->node()->input(0);
+  if (!accept(tensor)) piece_.free_number(value);
+  return true;
+}
+
+bool MaskExpression::accept_operator(Node* node) {
+  if (node->kind() == prim::ListConstruct) {
+    return std::all_of(node->inputs().begin(), node->inputs().end(), [this](Value* input) { return accept(input); });
+  }
+  if (!node->maybeOperator() || node->isNondeterministic() || node->hasSideEffects() || !node->blocks().empty() ||
+      node->kind() == prim::CallMethod || node->kind() == prim::CallFunction) {
+    return false;
+  }
+  const auto* schema = node->maybeSchema();
+  if (!schema || schema->is_mutable()) return false;
+  for (std::size_t i = 0; i < node->inputs().size(); ++i) {
+    if (!takes_dtype_alone(node, i) && !accept(node->input(i))) return false;
+  }
+  return true;
+}
+
+std::optional<std::int64_t> MaskExpression::size_of(const std::string& name, std::int64_t queries,
+                                                    std::int64_t keys) const {
+  if (name == lengths_.queries) return queries;
+  if (name == lengths_.keys) return keys;
+  if (name.find_first_not_of("0123456789") == std::string::npos) return std::stoll(name);
+  return std::nullopt;
+}
+
+bool MaskExpression::depends_on_lengths() const {
+  return std::any_of(piece_.numbers().begin(), piece_.numbers().end(), [&](Value* number) {
+    const std::string name = facts_.size_name(number);
+    return name == lengths_.queries || name == lengths_.keys;
+  });
+}
+
+bool MaskExpression::has_further_sizes() const {
+  return std::any_of(piece_.numbers().begin(), piece_.numbers().end(),
+                     [&](Value* number) { return !size_of(facts_.size_name(number), 1, 1); });
+}
+
+std::optional<at::Tensor> MaskExpression::run(std::int64_t queries, std::int64_t keys, std::int64_t further) {
+  std::vector<c10::IValue> arguments{facts_.module()._ivalue()};
+  for (Value* number : piece_.numbers()) {
+    arguments.emplace_back(size_of(facts_.size_name(number), queries, keys).value_or(further));
+  }
+  try {
+    return piece_.run(arguments, 1).front();
+  } catch (const std::exception&) {
+    return std::nullopt;  // lengths that the original rejects
+  }
+}
+
+}  // namespace flashconvert::survey

@@ -1,0 +1,144 @@
+// Causal masks and sliding windows: the terms that hide keys by their position leave the bias and become a band, which
+// kernels skip as whole tiles and for which they read no mask.
+#include <algorithm>
+#include <cmath>
+
+#include "survey/mask_pattern.h"
+#include "survey/rules/rules.h"
+
+namespace flashconvert::survey {
+
+using torch::jit::Node;
+using torch::jit::Value;
+
+namespace {
+
+// A term, or a part of one that is a sum or a conjunction, and the band that it stands for.
+struct Part {
+  ScoreTerm term;
+  std::optional<MaskPattern> pattern;
+};
+
+bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
+
+ScoreTerm with_tensor(ScoreTerm term, Value* tensor) {
+  term.tensor = tensor;
+  return term;
+}
+
+// Both parts hide (or add) on their own what they do together; empty where the term is no such pair.
+std::vector<ScoreTerm> halves(const ScoreTerm& term, const GraphFacts& facts) {
+  const Node* node = term.tensor->node();
+  if (node->inputs().size() < 2 || !is_tensor(node->input(0)) || !is_tensor(node->input(1))) return {};
+  switch (term.kind) {
+    case ScoreTerm::Kind::kAdditive:
+      if (kind_name(node) != "aten::add" || facts.number(node->input(2)) != 1) return {};
+      break;
+    case ScoreTerm::Kind::kVisibleWhere:
+      if (!is_any_of(node, {"aten::logical_and", "aten::bitwise_and", "aten::__and__"})) return {};
+      break;
+    case ScoreTerm::Kind::kMaskedWhere:
+      if (!is_any_of(node, {"aten::logical_or", "aten::bitwise_or", "aten::__or__"})) return {};
+      break;
+  }
+  return {with_tensor(term, node->input(0)), with_tensor(term, node->input(1))};
+}
+
+// A mask and its negation: the other kind of term over the other tensor.
+ScoreTerm without_negation(ScoreTerm term) {
+  if (term.kind == ScoreTerm::Kind::kAdditive) return term;
+  while (is_any_of(term.tensor->node(), {"aten::logical_not", "aten::bitwise_not"})) {
+    term.tensor = term.tensor->node()->input(0);
+    term.kind =
+        term.kind == ScoreTerm::Kind::kMaskedWhere ? ScoreTerm::Kind::kVisibleWhere : ScoreTerm::Kind::kMaskedWhere;
+  }
+  return term;
+}
+
+// The term as it is, or in parts where one of them is a band.
+std::vector<Part> parts_of(const ScoreTerm& term, const LengthNames& lengths, const GraphFacts& facts, int depth) {
+  if (auto pattern = read_mask_pattern(term, lengths, facts)) return {{term, pattern}};
+  const ScoreTerm plain = without_negation(term);
+  std::vector<Part> parts;
+  if (depth > 0) {
+    for (const ScoreTerm& half : halves(plain, facts)) {
+      for (Part& part : parts_of(half, lengths, facts, depth - 1)) parts.push_back(std::move(part));
+    }
+  }
+  const bool found = std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.pattern.has_value(); });
+  return found ? parts : std::vector<Part>{{term, std::nullopt}};
+}
+
+// The tensor of which all elements of the value are; the value itself where it is computed.
+Value* table_of(Value* value) {
+  while (is_any_of(value->node(),
+                   {"aten::slice", "aten::select", "aten::view", "aten::reshape", "aten::permute", "aten::transpose",
+                    "aten::unsqueeze", "aten::squeeze", "aten::expand", "aten::contiguous", "aten::index"})) {
+    value = value->node()->input(0);
+  }
+  return value;
+}
+
+// Whether the keys that the pattern hides can be hidden by minus infinity, after all other terms. The parts stand from
+// the softmax inwards.
+bool may_become_band(const Part& part, const std::vector<Part>& parts, const GraphFacts& facts) {
+  bool applied_later = true;
+  for (const Part& other : parts) {
+    if (&other == &part) {
+      applied_later = false;
+      continue;
+    }
+    if (part.pattern->is_infinite) {
+      // A finite number written over hidden scores makes them equal to others again where a whole row is hidden.
+      const bool overwrites = other.term.kind != ScoreTerm::Kind::kAdditive && std::isfinite(other.term.fill);
+      if (applied_later && overwrites) return false;
+      continue;
+    }
+    // A finite number hides a key only beside a visible one: nothing else may hide those.
+    const bool is_open = other.pattern ? other.pattern->leaves_rows_open &&
+                                             other.pattern->band.bottom_right == part.pattern->band.bottom_right
+                                       : hides_nothing(other.term, facts);
+    if (!is_open) return false;
+  }
+  return part.pattern->is_infinite || part.pattern->leaves_rows_open;
+}
+
+bool can_join(const Band& joined, const Band& band, bool same_lengths) {
+  return !joined.limits() || same_lengths || joined.bottom_right == band.bottom_right;
+}
+
+void join(Band& joined, const Band& band) {
+  const auto tighter = [](std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); };
+  joined = {tighter(joined.left, band.left), tighter(joined.right, band.right), band.bottom_right};
+}
+
+}  // namespace
+
+bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts) {
+  constexpr double kLargestBias = 1e6;
+  if (term.kind != ScoreTerm::Kind::kAdditive) return false;
+  const auto values = facts.run(table_of(term.tensor));
+  return values && values->is_floating_point() &&
+         ((values->to(at::kDouble) * term.factor).abs() <= kLargestBias).all().item<bool>();
+}
+
+Positions separate_positions(const std::vector<ScoreTerm>& terms, const Operand& query, const Operand& key,
+                             const GraphFacts& facts) {
+  const LengthNames lengths{length_name(query, facts), length_name(key, facts)};
+  constexpr int kNestedPairs = 4;
+  std::vector<Part> parts;
+  for (const ScoreTerm& term : terms) {
+    for (Part& part : parts_of(term, lengths, facts, kNestedPairs)) parts.push_back(std::move(part));
+  }
+  Positions positions;
+  for (const Part& part : parts) {
+    const bool moves = part.pattern && may_become_band(part, parts, facts) &&
+                       can_join(positions.band, part.pattern->band, lengths.queries == lengths.keys);
+    if (moves) join(positions.band, part.pattern->band);
+    if (!moves || !part.pattern->is_all) positions.rest.push_back(part.term);
+  }
+  if (!positions.band.limits()) positions.rest = terms;
+  return positions;
+}
+
+}  // namespace flashconvert::survey
