@@ -21,6 +21,16 @@ bool is_number(const Value* value) {
          value->type()->isSubtypeOf(*c10::BoolType::get());
 }
 
+// Whether input `index` of the node is the constant that names a 16-bit dtype to cast to.
+bool names_sixteen_bits(const Node* node, std::size_t index) {
+  const auto* schema = node->maybeSchema();
+  if (!schema || index >= schema->arguments().size() || schema->arguments()[index].name() != "dtype") return false;
+  const auto value = torch::jit::toIValue(node->input(index));
+  return value && value->isInt() &&
+         (value->toInt() == static_cast<std::int64_t>(at::kHalf) ||
+          value->toInt() == static_cast<std::int64_t>(at::kBFloat16));
+}
+
 // `self` of the method in which the value stands; null in a graph without one.
 Value* self_of(Value* value) {
   const auto inputs = value->owningGraph()->inputs();
@@ -80,7 +90,9 @@ Value* Piece::clone(Value* value) {
   std::unordered_map<Value*, Value*> inputs;
   bool whole = can_clone;
   for (std::size_t i = 0; whole && i < node->inputs().size(); ++i) {
-    Value* input = clone(node->input(i));
+    // A checkpoint in 16 bits casts to them by name. The piece runs in another dtype, and asks for the function alone.
+    Value* input =
+        names_sixteen_bits(node, i) ? graph_->insertConstant(static_cast<std::int64_t>(type_)) : clone(node->input(i));
     if (!input && takes_dtype_alone(node, i)) input = graph_->insertConstant(at::zeros({1}, type_));
     whole = input != nullptr;
     inputs[node->input(i)] = input;

@@ -62,6 +62,13 @@ const Spelling kSpellings[] = {
     {"einsum, length first",
      "s = torch.einsum('b i h d, b j h d -> b h i j', [q, k]) * 0.5\n"
      "return torch.einsum('bhij,bjhd->bihd', [torch.softmax(s, -1), v])"},
+    {"softmax in float32, cast back to the 16 bits of the checkpoint",
+     "s = torch.matmul(q, k.transpose(-2, -1)) * 0.5\n"
+     "w = torch.softmax(s, -1, dtype=6).to(5)\n"
+     "return torch.matmul(w, v)"},
+    {"the same in bfloat16, scores cast up before",
+     "s = torch.matmul(q, k.transpose(-2, -1)).to(6) * 0.5\n"
+     "return torch.matmul(torch.softmax(s, -1).to(15), v)"},
     {"additive bias",
      "s = torch.matmul(q, k.transpose(-2, -1)) * 0.5 + m\n"
      "return torch.matmul(torch.softmax(s, -1), v)"},
