@@ -141,6 +141,9 @@ const Case kCausalBesideBias[] = {
     {"a triangle and every second key",
      softmax_of("h = (torch.arange(l).unsqueeze(0) > torch.arange(n).unsqueeze(1)) | (torch.arange(l) % 2 == 1)\n"
                 "s = s.masked_fill(h, float('-inf'))\n")},
+    {"a triangle and a window longer than masks are run at",
+     softmax_of("d = torch.arange(n).unsqueeze(1) - torch.arange(l).unsqueeze(0)\n"
+                "s = torch.where((d < 6000) & (d >= 0), s, float('-inf'))\n")},
     {"a bias added later", softmax_of("s = s.masked_fill(torch.ones([n, l]).tril() == 0, float('-inf')) + m\n")},
     {"a bias added before", softmax_of("s = (s + m).masked_fill(torch.ones([n, l]).tril() == 0, float('-inf'))\n")},
     {"a sum of two biases", softmax_of("s = s + (m + torch.full([n, l], float('-inf')).triu(1))\n")},
@@ -171,6 +174,9 @@ const Case kStaysBias[] = {
      softmax_of("h = torch.logical_and(torch.ones([n, l], dtype=11).tril(), m > 0)\ns = torch.where(h, s, -1e9)\n")},
     {"a finite triangle beside an added argument",
      softmax_of("s = torch.where(torch.ones([n, l], dtype=11).tril(), s, -3.4028234663852886e+38) + m\n")},
+    {"a window longer than masks are run at, in one comparison",
+     softmax_of("d = torch.arange(n).unsqueeze(1) - torch.arange(l).unsqueeze(0)\n"
+                "s = torch.where(torch.abs(d * 2 - 6000) <= 6000, s, float('-inf'))\n")},
     {"every second key", softmax_of("s = s.masked_fill((torch.arange(l) % 2 == 1).unsqueeze(0), float('-inf'))\n")},
     {"a triangle of blocks", softmax_of("a = torch.arange(l) // 4\nb = torch.arange(n) // 4\n"
                                         "s = s.masked_fill(a.unsqueeze(0) > b.unsqueeze(1), float('-inf'))\n")},

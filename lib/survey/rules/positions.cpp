@@ -62,7 +62,7 @@ std::vector<Part> parts_of(const ScoreTerm& term, const LengthNames& lengths, co
   std::vector<Part> parts;
   if (depth > 0) {
     for (const ScoreTerm& half : halves(plain, facts)) {
-      for (Part& part : parts_of(half, lengths, facts, depth - 1)) parts.push_back(std::move(part));
+      for (const Part& part : parts_of(half, lengths, facts, depth - 1)) parts.push_back(part);
     }
   }
   const bool found = std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.pattern.has_value(); });
@@ -128,7 +128,7 @@ Positions separate_positions(const std::vector<ScoreTerm>& terms, const Operand&
   constexpr int kNestedPairs = 4;
   std::vector<Part> parts;
   for (const ScoreTerm& term : terms) {
-    for (Part& part : parts_of(term, lengths, facts, kNestedPairs)) parts.push_back(std::move(part));
+    for (const Part& part : parts_of(term, lengths, facts, kNestedPairs)) parts.push_back(part);
   }
   Positions positions;
   for (const Part& part : parts) {
