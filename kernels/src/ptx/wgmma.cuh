@@ -71,64 +71,64 @@ struct WarpgroupProduct;
 #define FLASHCONVERT_NAMES_1 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define FLASHCONVERT_NAMES_2 \
   FLASHCONVERT_NAMES_1       \
-      ", "                   \
-      "%8, %9, %10, %11, %12, %13, %14, %15"
+  ", "                       \
+  "%8, %9, %10, %11, %12, %13, %14, %15"
 #define FLASHCONVERT_NAMES_3 \
   FLASHCONVERT_NAMES_2       \
-      ", "                   \
-      "%16, %17, %18, %19, %20, %21, %22, %23"
+  ", "                       \
+  "%16, %17, %18, %19, %20, %21, %22, %23"
 #define FLASHCONVERT_NAMES_4 \
   FLASHCONVERT_NAMES_3       \
-      ", "                   \
-      "%24, %25, %26, %27, %28, %29, %30, %31"
+  ", "                       \
+  "%24, %25, %26, %27, %28, %29, %30, %31"
 #define FLASHCONVERT_NAMES_5 \
   FLASHCONVERT_NAMES_4       \
-      ", "                   \
-      "%32, %33, %34, %35, %36, %37, %38, %39"
+  ", "                       \
+  "%32, %33, %34, %35, %36, %37, %38, %39"
 #define FLASHCONVERT_NAMES_6 \
   FLASHCONVERT_NAMES_5       \
-      ", "                   \
-      "%40, %41, %42, %43, %44, %45, %46, %47"
+  ", "                       \
+  "%40, %41, %42, %43, %44, %45, %46, %47"
 #define FLASHCONVERT_NAMES_7 \
   FLASHCONVERT_NAMES_6       \
-      ", "                   \
-      "%48, %49, %50, %51, %52, %53, %54, %55"
+  ", "                       \
+  "%48, %49, %50, %51, %52, %53, %54, %55"
 #define FLASHCONVERT_NAMES_8 \
   FLASHCONVERT_NAMES_7       \
-      ", "                   \
-      "%56, %57, %58, %59, %60, %61, %62, %63"
+  ", "                       \
+  "%56, %57, %58, %59, %60, %61, %62, %63"
 #define FLASHCONVERT_NAMES_9 \
   FLASHCONVERT_NAMES_8       \
-      ", "                   \
-      "%64, %65, %66, %67, %68, %69, %70, %71"
+  ", "                       \
+  "%64, %65, %66, %67, %68, %69, %70, %71"
 #define FLASHCONVERT_NAMES_10 \
   FLASHCONVERT_NAMES_9        \
-      ", "                    \
-      "%72, %73, %74, %75, %76, %77, %78, %79"
+  ", "                        \
+  "%72, %73, %74, %75, %76, %77, %78, %79"
 #define FLASHCONVERT_NAMES_11 \
   FLASHCONVERT_NAMES_10       \
-      ", "                    \
-      "%80, %81, %82, %83, %84, %85, %86, %87"
+  ", "                        \
+  "%80, %81, %82, %83, %84, %85, %86, %87"
 #define FLASHCONVERT_NAMES_12 \
   FLASHCONVERT_NAMES_11       \
-      ", "                    \
-      "%88, %89, %90, %91, %92, %93, %94, %95"
+  ", "                        \
+  "%88, %89, %90, %91, %92, %93, %94, %95"
 #define FLASHCONVERT_NAMES_13 \
   FLASHCONVERT_NAMES_12       \
-      ", "                    \
-      "%96, %97, %98, %99, %100, %101, %102, %103"
+  ", "                        \
+  "%96, %97, %98, %99, %100, %101, %102, %103"
 #define FLASHCONVERT_NAMES_14 \
   FLASHCONVERT_NAMES_13       \
-      ", "                    \
-      "%104, %105, %106, %107, %108, %109, %110, %111"
+  ", "                        \
+  "%104, %105, %106, %107, %108, %109, %110, %111"
 #define FLASHCONVERT_NAMES_15 \
   FLASHCONVERT_NAMES_14       \
-      ", "                    \
-      "%112, %113, %114, %115, %116, %117, %118, %119"
+  ", "                        \
+  "%112, %113, %114, %115, %116, %117, %118, %119"
 #define FLASHCONVERT_NAMES_16 \
   FLASHCONVERT_NAMES_15       \
-      ", "                    \
-      "%120, %121, %122, %123, %124, %125, %126, %127"
+  ", "                        \
+  "%120, %121, %122, %123, %124, %125, %126, %127"
 #define FLASHCONVERT_EIGHT(c, i)                                                                                    \
   "+f"((c)[i]), "+f"((c)[(i) + 1]), "+f"((c)[(i) + 2]), "+f"((c)[(i) + 3]), "+f"((c)[(i) + 4]), "+f"((c)[(i) + 5]), \
       "+f"((c)[(i) + 6]), "+f"((c)[(i) + 7])

@@ -6,9 +6,9 @@
 
 namespace flashconvert::kernels::sm90 {
 
-// Plain kernels. Three computing warpgroups where the accumulators fit in 160 registers, two (232) elsewhere. Two places
-// for queries make one pipeline of a block's tiles, worth 5 to 8 % at 512 keys; where shared memory has no room for a
-// second, the larger tile of keys is worth more in long sequences.
+// Plain kernels. Three computing warpgroups where the accumulators fit in 160 registers, two (232) elsewhere. Two
+// places for queries make one pipeline of a block's tiles, worth 5 to 8 % at 512 keys; where shared memory has no room
+// for a second, the larger tile of keys is worth more in long sequences.
 //                        D    Dv  warpgroups  keys  stages  query places
 using D32 = Tile<32, 32, 3, 128, 2, 2, Turns::kOrdered>;
 using D64 = Tile<64, 64, 3, 128, 2, 2, Turns::kOrdered>;
@@ -25,7 +25,8 @@ using D64General = Tile<64, 64, 2, 64, 2, 2, Turns::kOrdered>;
 using D128General = Tile<128, 128, 2, 64, 2, 2, Turns::kOrdered>;
 using D256General = Tile<256, 256, 2, 32, 2, 1, Turns::kFree>;
 
-// Whether tiles of 192 queries leave hardly more rows empty than tiles of 128 would. They are some 20 % faster on full ones.
+// Whether tiles of 192 queries leave hardly more rows empty than tiles of 128 would. They are some 20 % faster on full
+// ones.
 inline bool fills_192_rows(const AttentionProblem& problem) {
   const auto padded = [&](std::int64_t rows) { return (problem.query_length + rows - 1) / rows * rows; };
   return padded(192) * 16 <= padded(128) * 17;
