@@ -12,14 +12,17 @@ namespace {
 
 class ReadAdapter : public caffe2::serialize::ReadAdapterInterface {
 public:
-  explicit ReadAdapter(std::shared_ptr<const Bytes> bytes) : bytes_(std::move(bytes)) {}
+  ReadAdapter(std::shared_ptr<const Bytes> bytes, ReadObserver observer)
+      : bytes_(std::move(bytes)), observer_(std::move(observer)) {}
   size_t size() const override { return bytes_->size(); }
   size_t read(uint64_t position, void* buffer, size_t count, const char*) const override {
+    if (observer_) observer_(position, buffer);
     return bytes_->read(position, buffer, count);
   }
 
 private:
   std::shared_ptr<const Bytes> bytes_;
+  ReadObserver observer_;
 };
 
 // Reads forward through the bytes, and shows each piece to the checksum and to the hash while it is still in the cache.
@@ -94,8 +97,9 @@ std::optional<std::string> find_damaged_stored_record(const Bytes& bytes, const 
 
 }  // namespace
 
-std::shared_ptr<caffe2::serialize::ReadAdapterInterface> make_read_adapter(std::shared_ptr<const Bytes> bytes) {
-  return std::make_shared<ReadAdapter>(std::move(bytes));
+std::shared_ptr<caffe2::serialize::ReadAdapterInterface> make_read_adapter(std::shared_ptr<const Bytes> bytes,
+                                                                           ReadObserver observer) {
+  return std::make_shared<ReadAdapter>(std::move(bytes), std::move(observer));
 }
 
 std::optional<std::string> find_damaged_record(const std::shared_ptr<const Bytes>& bytes,

@@ -3,6 +3,7 @@
 
 #include <caffe2/serialize/read_adapter_interface.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,8 +13,13 @@
 
 namespace flashconvert::checkpoint {
 
+// Called for every read: from where in the archive, to where in memory. LibTorch reads a tensor's record straight into
+// the tensor's storage.
+using ReadObserver = std::function<void(std::uint64_t position, const void* buffer)>;
+
 // The way in which LibTorch's readers take bytes.
-std::shared_ptr<caffe2::serialize::ReadAdapterInterface> make_read_adapter(std::shared_ptr<const Bytes> bytes);
+std::shared_ptr<caffe2::serialize::ReadAdapterInterface> make_read_adapter(std::shared_ptr<const Bytes> bytes,
+                                                                           ReadObserver observer = {});
 
 // The first record whose checksum does not fit its content. LibTorch does not look at the checksums that it writes:
 // without this, a flipped bit in a weight would go unnoticed.

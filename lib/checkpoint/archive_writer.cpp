@@ -13,7 +13,6 @@
 #include <mutex>
 #include <vector>
 
-#include "checkpoint/bytes.h"
 #include "checkpoint/digest.h"
 #include "common/error.h"
 
@@ -148,6 +147,7 @@ void write_records(const Checkpoint& checkpoint, HashedFile& file) {
   for (const auto& [name, content] : checkpoint.extra_files) {
     writer.writeRecord("extra/" + name, content.data(), content.size());
   }
+  const DeviceLabels labels(checkpoint.module, checkpoint.devices);
   torch::jit::ScriptModuleSerializer(writer).serialize(checkpoint.module, {}, /*bytecode_format=*/false,
                                                        /*save_mobile_debug_info=*/false);
   for (const auto& [name, content] : checkpoint.verbatim_records) {
@@ -172,6 +172,18 @@ WrittenArchive write_archive(const Checkpoint& checkpoint, int descriptor, const
     throw Error(ErrorKind::kOutput, shown_name + ": the model cannot be serialised: " + error.what_without_backtrace());
   }
   if (file.error() != 0) throw cannot_write(shown_name, file.error());
+  return file.finish();
+}
+
+WrittenArchive copy_archive(const Bytes& bytes, int descriptor, const std::string& shown_name) {
+  HashedFile file(descriptor);
+  std::vector<char> buffer(std::size_t{1} << 20);
+  std::uint64_t position = 0;
+  while (const std::size_t got = bytes.read(position, buffer.data(), buffer.size())) {
+    file.write(buffer.data(), got);
+    if (file.error() != 0) throw cannot_write(shown_name, file.error());
+    position += got;
+  }
   return file.finish();
 }
 

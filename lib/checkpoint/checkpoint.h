@@ -5,17 +5,22 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "checkpoint/saved_devices.h"
 #include "report/report.h"
 
 namespace flashconvert::checkpoint {
 
+class TemporaryFile;
+
 struct Checkpoint {
   torch::jit::Module module;  // in eval mode exactly where it was saved so; on the CPU
+  SavedDevices devices;       // where its tensors belong
   report::FileFacts file;     // of the bytes it was read from
   // Name (without the extra/ folder) to content.
   std::map<std::string, std::string> extra_files;
@@ -23,8 +28,8 @@ struct Checkpoint {
   std::map<std::string, std::vector<c10::IValue>> traced_inputs;
   // Records that a plain load and save would lose (traced_inputs.pkl …), by name; written back as they are.
   std::map<std::string, std::string> verbatim_records;
-  // What the file has that a converted one will not have, and what of it could not be understood.
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings;  // what of the file could not be understood
+  std::vector<std::string> left_out;  // what the file has that a converted one will not have
 };
 
 // Where a checkpoint's bytes come from: a file, or standard input read once into memory.
@@ -34,7 +39,8 @@ public:
   static Source standard_input();
   const std::string& name() const { return name_; }  // "-" for standard input
   const std::filesystem::path& path() const { return path_; }
-  std::uint64_t size() const;  // in bytes; 0 for a file that cannot be looked at (load says why)
+  std::uint64_t size() const;                  // in bytes; 0 for a file that cannot be looked at (load says why)
+  std::shared_ptr<const Bytes> bytes() const;  // throws Error(kInput) as load does
 
   // Reads the archive. May be called again: every call gives a module that shares nothing with the last one.
   // Throws Error(kInput) with what the file is instead when it is not a TorchScript checkpoint.
@@ -60,7 +66,15 @@ public:
   // parameters and records with `checkpoint`, then renames it over the destination. Throws Error(kOutput).
   report::FileFacts save(const Checkpoint& checkpoint) const;
 
+  // For a conversion that changed nothing: the same steps with the bytes of `source`, and for the check their hash,
+  // which must be that of the file when it was loaded (Error(kInput) where it changed since). Nothing of it is lost:
+  // not the spelling of its code, not its bytecode.
+  report::FileFacts copy(const Source& source, const report::FileFacts& loaded) const;
+
 private:
+  // Puts what `write` writes in its place.
+  report::FileFacts deliver(const std::function<report::FileFacts(TemporaryFile&, const std::string&)>& write) const;
+
   Destination() = default;
   std::string name_;
   std::filesystem::path path_;  // empty for standard output

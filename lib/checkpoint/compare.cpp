@@ -40,7 +40,7 @@ bool has_own_state(const c10::ClassType& type) {
 
 class Comparison {
 public:
-  explicit Comparison(const Release& release) : release_(release) {}
+  Comparison(const Release& release, const SameDevice& same_device) : release_(release), same_device_(same_device) {}
 
   void values(const IValue& a, const IValue& b, const std::string& path) {
     if (a.tagKind() != b.tagKind()) differ(path, "is " + a.tagKind() + " in one and " + b.tagKind() + " in the other");
@@ -108,6 +108,7 @@ private:
       require_equal(type_name(*type.getAttribute(i)), type_name(*other.getAttribute(i)), where, "its type");
       require_equal(type.is_parameter(i), other.is_parameter(i), where, "whether it is a parameter");
       require_equal(type.is_buffer(i), other.is_buffer(i), where, "whether it is a buffer");
+      attribute_ = where;
       values(first->getSlot(i), second->getSlot(i), where);
     }
   }
@@ -162,6 +163,8 @@ private:
     require_equal(a.is_neg(), b.is_neg(), path, "the tensor's negative bit");
     if (a.is_quantized() && !a.quantizer()->equalTo(b.quantizer())) differ(path, "the tensor's quantisation differs");
     if (a.is_meta()) return;
+    if (same_device_ && !a.is_quantized() && !same_device_(a, b, attribute_))
+      differ(path, "the tensor's device differs");
     storages(a, b, path);
   }
 
@@ -191,6 +194,8 @@ private:
   }
 
   const Release& release_;
+  const SameDevice& same_device_;
+  std::string attribute_;  // the path of the one that is being compared, without indices
   std::map<const void*, const void*> objects_;
   std::map<const void*, const void*> storages_;
   std::map<const void*, const void*> storage_owners_;
@@ -200,9 +205,9 @@ private:
 }  // namespace
 
 std::optional<std::string> find_difference(const torch::jit::Module& first, const torch::jit::Module& second,
-                                           const Release& release) {
+                                           const Release& release, const SameDevice& same_device) {
   try {
-    Comparison(release).values(first._ivalue(), second._ivalue(), "");
+    Comparison(release, same_device).values(first._ivalue(), second._ivalue(), "");
     return std::nullopt;
   } catch (const Difference& difference) {
     return difference.text;

@@ -137,21 +137,39 @@ Destination Destination::standard_output() {
   return destination;
 }
 
-report::FileFacts Destination::save(const Checkpoint& checkpoint) const {
+report::FileFacts Destination::deliver(
+    const std::function<report::FileFacts(TemporaryFile&, const std::string&)>& write) const {
   const FailedWritesAreErrors guard;
   if (path_.empty()) {
     TemporaryFile file(fs::temp_directory_path(), "standard-output");
     file.forget_name();
-    const report::FileFacts facts = write_checked(checkpoint, file, name_, "standard output");
+    const report::FileFacts facts = write(file, "standard output");
     copy_to_standard_output(file.descriptor(), facts.bytes);
     return facts;
   }
   TemporaryFile file(folder_of(path_), path_.filename().string());
   if (force_) file.take_attributes_of(path_);
-  const report::FileFacts facts = write_checked(checkpoint, file, name_, name_);
+  const report::FileFacts facts = write(file, name_);
   file.flush(name_);
   file.move_to(path_, force_);
   return facts;
+}
+
+report::FileFacts Destination::save(const Checkpoint& checkpoint) const {
+  return deliver([&](TemporaryFile& file, const std::string& shown_name) {
+    return write_checked(checkpoint, file, name_, shown_name);
+  });
+}
+
+report::FileFacts Destination::copy(const Source& source, const report::FileFacts& loaded) const {
+  return deliver([&](TemporaryFile& file, const std::string& shown_name) {
+    const WrittenArchive written = copy_archive(*source.bytes(), file.descriptor(), shown_name);
+    if (written.sha256 != loaded.sha256) {
+      throw Error(ErrorKind::kInput, source.name() + ": was changed by somebody else while it was converted",
+                  "Run the conversion again. Nothing was written.");
+    }
+    return report::FileFacts{name_, written.bytes, written.sha256};
+  });
 }
 
 }  // namespace flashconvert::checkpoint

@@ -72,10 +72,9 @@ void read_other_records(const std::shared_ptr<const Bytes>& bytes, const ZipDire
     checkpoint.verbatim_records[name].assign(static_cast<const char*>(content.get()), size);
   }
   if (had_bytecode) {
-    checkpoint.warnings.push_back(
+    checkpoint.left_out.emplace_back(
         "the checkpoint was also saved for the lite interpreter; its bytecode is left out, as it is that of the "
-        "original "
-        "model (make it again with _save_for_lite_interpreter)");
+        "original model (make it again with _save_for_lite_interpreter)");
   }
   if (!directory.has(std::string(kTracedInputs) + ".pkl")) return;
   try {

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstring>
 #include <future>
+#include <map>
 
 #include "checkpoint/archive.h"
 #include "checkpoint/compare.h"
@@ -66,6 +67,12 @@ public:
 
   const torch::jit::Module& module() const { return module_; }
 
+  // The name of the record that a tensor lies on ("data/0"), or nothing.
+  std::string record_of(const at::Tensor& tensor) const {
+    const auto record = records_.find(tensor.storage().data());
+    return record == records_.end() ? "" : record->second;
+  }
+
 private:
   using IValue = c10::IValue;
 
@@ -85,6 +92,7 @@ private:
     for (const ZipEntry& entry : directory_.entries) {
       if (entry.name.compare(0, prefix.size(), prefix) != 0 || entry.compressed) continue;
       c10::DataPtr data(mapping_.at(entry.content_offset), c10::kCPU);
+      records_.emplace(data.get(), entry.name.substr(directory_.root.size()));
       storages->addStorage(entry.name.substr(prefix.size()),
                            c10::Storage(c10::Storage::use_byte_size_t(), entry.size, std::move(data)));
     }
@@ -106,6 +114,7 @@ private:
   const Mapping& mapping_;
   std::shared_ptr<torch::jit::CompilationUnit> unit_;
   std::vector<IValue> constants_;
+  std::map<const void*, std::string> records_;  // by where they are mapped
   torch::jit::SourceImporter importer_;
   torch::jit::Module module_;
 };
@@ -140,7 +149,12 @@ std::optional<std::string> find_fault(const Checkpoint& checkpoint, const Writte
   const Release release = [&](const void* data, std::size_t size) {
     mapping.release_below(static_cast<const char*>(data) + size);
   };
-  if (auto difference = find_difference(checkpoint.module, reloaded.module(), release)) return difference;
+  const StorageDevices devices = read_storage_devices(*bytes, *directory);
+  const SameDevice same_device = [&](const at::Tensor& meant, const at::Tensor& written_one, const std::string& path) {
+    const auto found = devices.find(reloaded.record_of(written_one));
+    return checkpoint.devices.of(meant, path) == (found == devices.end() ? c10::Device(c10::kCPU) : found->second);
+  };
+  if (auto difference = find_difference(checkpoint.module, reloaded.module(), release, same_device)) return difference;
   if (auto lost = find_lost_record(bytes, *directory, "extra/", checkpoint.extra_files)) return lost;
   if (auto lost = find_lost_record(bytes, *directory, "", checkpoint.verbatim_records)) return lost;
 

@@ -96,8 +96,24 @@ Error explain_import_failure(const std::string& name, const std::string& message
                "Check that torch.jit.load reads it in Python.");
 }
 
-torch::jit::Module import_module(const std::shared_ptr<const Bytes>& bytes, torch::jit::ExtraFilesMap& extra_files) {
-  return torch::jit::load(make_read_adapter(bytes), torch::kCPU, extra_files);
+void import_module(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory, Checkpoint& checkpoint) {
+  torch::jit::ExtraFilesMap extra_files;
+  for (const std::string& extra : extra_file_names(directory)) extra_files[extra];
+
+  const StorageDevices devices = read_storage_devices(*bytes, directory);
+  std::map<std::uint64_t, std::string> positions;
+  for (const auto& [record, device] : devices) {
+    if (const ZipEntry* entry = directory.find(record)) positions.emplace(entry->content_offset, record);
+  }
+  std::map<std::string, const void*> buffers;
+  const auto note = [&](std::uint64_t position, const void* buffer) {
+    const auto record = positions.find(position);
+    if (record != positions.end()) buffers[record->second] = buffer;
+  };
+  const auto adapter = positions.empty() ? make_read_adapter(bytes) : make_read_adapter(bytes, note);
+  checkpoint.module = torch::jit::load(adapter, torch::kCPU, extra_files);
+  checkpoint.extra_files.insert(extra_files.begin(), extra_files.end());
+  checkpoint.devices = SavedDevices(checkpoint.module, devices, buffers);
 }
 
 }  // namespace
@@ -138,9 +154,11 @@ std::uint64_t Source::size() const {
   return error ? 0 : size;
 }
 
+std::shared_ptr<const Bytes> Source::bytes() const { return bytes_ ? Bytes::in_memory(bytes_) : Bytes::open(path_); }
+
 Checkpoint Source::load() const {
   const std::string shown_name = bytes_ ? "standard input" : name_;
-  const std::shared_ptr<const Bytes> bytes = bytes_ ? Bytes::in_memory(bytes_) : Bytes::open(path_);
+  const std::shared_ptr<const Bytes> bytes = this->bytes();
   const ZipDirectory directory = require_torchscript(*bytes, shown_name);
   require_known_version(*bytes, directory, shown_name);
 
@@ -149,10 +167,7 @@ Checkpoint Source::load() const {
   Checkpoint checkpoint;
   std::optional<Error> import_failure;
   try {
-    torch::jit::ExtraFilesMap extra_files;
-    for (const std::string& extra : extra_file_names(directory)) extra_files[extra];
-    checkpoint.module = import_module(bytes, extra_files);
-    checkpoint.extra_files.insert(extra_files.begin(), extra_files.end());
+    import_module(bytes, directory, checkpoint);
   } catch (const Error&) {
     throw;
   } catch (const c10::Error& error) {

@@ -6,9 +6,11 @@
 
 #include <algorithm>
 
-#include "verify/map_tensors.h"
+#include "checkpoint/map_tensors.h"
 
 namespace flashconvert::verify {
+
+using checkpoint::map_tensors;
 
 namespace {
 

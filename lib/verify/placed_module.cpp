@@ -8,9 +8,11 @@
 #include <unordered_set>
 #include <utility>
 
-#include "verify/map_tensors.h"
+#include "checkpoint/map_tensors.h"
 
 namespace flashconvert::verify {
+
+using checkpoint::map_tensors;
 
 namespace {
 

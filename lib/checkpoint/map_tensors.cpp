@@ -1,12 +1,12 @@
 // Rebuilds containers around changed tensors.
-#include "verify/map_tensors.h"
+#include "checkpoint/map_tensors.h"
 
 #include <ATen/core/jit_type.h>
 #include <torch/script.h>
 
 #include <vector>
 
-namespace flashconvert::verify {
+namespace flashconvert::checkpoint {
 
 c10::IValue map_tensors(const c10::IValue& value, const std::function<at::Tensor(const at::Tensor&)>& change) {
   if (value.isTensor()) return change(value.toTensor());
@@ -29,4 +29,4 @@ c10::IValue map_tensors(const c10::IValue& value, const std::function<at::Tensor
   return value;
 }
 
-}  // namespace flashconvert::verify
+}  // namespace flashconvert::checkpoint

@@ -5,8 +5,8 @@
 
 #include <functional>
 
-namespace flashconvert::verify {
+namespace flashconvert::checkpoint {
 
 c10::IValue map_tensors(const c10::IValue& value, const std::function<at::Tensor(const at::Tensor&)>& change);
 
-}  // namespace flashconvert::verify
+}  // namespace flashconvert::checkpoint
