@@ -4,12 +4,19 @@
 
 #include <utility>
 
+#include "common/glob.h"
 #include "convert/stopwatch.h"
 #include "rewrite/fold.h"
 #include "rewrite/rewrite.h"
 #include "survey/survey.h"
 
 namespace flashconvert {
+
+Selection selected_by(const ConvertOptions& options) {
+  const auto by_path = [&options](const std::string& path) { return path_selected(options.only, options.skip, path); };
+  const auto weights = [&options, by_path](const std::string& path) { return options.fold && by_path(path); };
+  return {by_path, weights};
+}
 
 Transformed transform(torch::jit::Module& module, const Selection& selection, const ConvertOptions& options,
                       const Progress& progress) {

@@ -19,6 +19,9 @@ struct Selection {
   std::function<bool(const std::string& path)> weights;
 };
 
+// What the options select.
+Selection selected_by(const ConvertOptions& options);
+
 struct Transformed {
   std::vector<report::AttentionEntry> attention;
   std::vector<report::FoldEntry> folded;

@@ -149,12 +149,14 @@ std::string parity_section(const Report& report) {
   }
   html += cases.html();
   if (parity.sites.empty()) return html;
-  Table sites(comparison_headings({"site"}), parity.sites.size() > kFilteredRows);
+  Table sites(comparison_headings({"site", "worst with"}), parity.sites.size() > kFilteredRows);
   for (const auto& site : parity.sites) {
-    sites.add_row(joined({{site_name(site.path, site.method), "path"}}, comparison_cells(site.figures)),
+    sites.add_row(joined({{site_name(site.path, site.method), "path"}, {site.inputs}}, comparison_cells(site.figures)),
                   site.figures.passed ? "" : "failed");
   }
-  return html + "<h4>Site by site</h4>" + sites.html();
+  return html +
+         "<h4>Site by site</h4><p>Each site's original form and its fused one, on the operands that it gets.</p>" +
+         sites.html();
 }
 
 std::string bench_section(const Report& report) {

@@ -95,7 +95,7 @@ Json case_json(const ParityCase& one) {
 }
 
 Json site_parity_json(const SiteParity& site) {
-  Json json = {{"path", site.path}, {"method", site.method}};
+  Json json = {{"path", site.path}, {"method", site.method}, {"inputs", site.inputs}};
   add_figures(json, site.figures);
   return json;
 }

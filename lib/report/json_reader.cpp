@@ -104,8 +104,8 @@ Parity read_parity(const Json& json) {
     parity.cases.push_back(std::move(read));
   }
   for (const auto& site : json.at("sites")) {
-    parity.sites.push_back(
-        {site.at("path").get<std::string>(), site.at("method").get<std::string>(), read_output(site)});
+    parity.sites.push_back({site.at("path").get<std::string>(), site.at("method").get<std::string>(),
+                            site.at("inputs").get<std::string>(), read_output(site)});
   }
   return parity;
 }

@@ -76,9 +76,12 @@ struct ParityCase {
   std::vector<OutputComparison> outputs;
 };
 
+// One attention site on the inputs that it gets in the verified cases: the original form and the fused one side by
+// side, on the same operands. The figures are those of its worst call.
 struct SiteParity {
   std::string path;
   std::string method;
+  std::string inputs;  // of the case with the worst call
   OutputComparison figures;
 };
 

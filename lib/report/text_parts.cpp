@@ -19,6 +19,20 @@ std::string comparison_line(const std::string& subject, const OutputComparison& 
   return line;
 }
 
+// "16 of 16 passed on their own, the worst with 3e-07 (encoder.layers.3.attn)"
+std::string sites_verdict(const std::vector<SiteParity>& sites, const Style& style) {
+  std::size_t passed = 0;
+  const SiteParity* worst = &sites.front();
+  for (const auto& site : sites) {
+    if (site.figures.passed) ++passed;
+    if (!(site.figures.error_converted <= worst->figures.error_converted)) worst = &site;
+  }
+  const std::string count = fmt::format("{} of {} passed", passed, sites.size());
+  return fmt::format("{} on the inputs that they get, max {} ({})",
+                     passed == sites.size() ? style.good(count) : style.bad(count),
+                     figure(worst->figures.error_converted), site_name(worst->path, worst->method));
+}
+
 std::string case_subject(const ParityCase& one, const OutputComparison& output) {
   const std::string method = one.method == "forward" ? "" : one.method + "() ";
   return fmt::format("{}{} -> {}", method, one.inputs, output.name);
@@ -46,6 +60,7 @@ std::vector<std::string> parity_lines(const Parity& parity, bool verbose, const 
       if (verbose || !output.passed) lines.push_back(comparison_line(case_subject(one, output), output, style));
     }
   }
+  if (!parity.sites.empty()) lines.push_back(labelled("sites", sites_verdict(parity.sites, style)));
   for (const auto& site : parity.sites) {
     if (!verbose && site.figures.passed) continue;
     lines.push_back(comparison_line("site " + site_name(site.path, site.method), site.figures, style));

@@ -2,12 +2,11 @@
 // differ types of their own, install each method once for its type, and deepen sites to FusedAttention modules.
 #include "rewrite/rewrite.h"
 
-#include <map>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "rewrite/accept.h"
+#include "rewrite/install.h"
 #include "rewrite/method_graph.h"
 #include "rewrite/module_depth/deepen.h"
 #include "rewrite/separate_instances.h"
@@ -17,22 +16,6 @@ namespace {
 
 using survey::MethodSurvey;
 using torch::jit::Module;
-
-// The surveys of one method of one type, one for each instance; all have the same graph.
-using MethodOfType = std::vector<MethodSurvey*>;
-
-// The methods to install, in the survey's order.
-std::vector<MethodOfType> methods_to_install(survey::Survey& survey) {
-  std::vector<MethodOfType> methods;
-  std::map<std::pair<const c10::ClassType*, std::string>, std::size_t> index;
-  for (MethodSurvey& method : survey.methods) {
-    if (!has_fused_site(method)) continue;
-    const auto [place, is_new] = index.try_emplace({method.module.type().get(), method.method}, methods.size());
-    if (is_new) methods.emplace_back();
-    methods[place->second].push_back(&method);
-  }
-  return methods;
-}
 
 std::vector<report::AttentionEntry> entries_of(const survey::Survey& survey) {
   std::vector<report::AttentionEntry> entries;
@@ -64,8 +47,7 @@ RewriteResult rewrite_attention(Module& root, survey::Survey survey, const Rewri
   const auto methods = methods_to_install(survey);
   for (const MethodOfType& instances : methods) {
     for (report::Rename& rename : deepener.deepen(instances)) result.renamed.push_back(std::move(rename));
-    const MethodSurvey& first = *instances.front();
-    replace_method_graph(first.module.type(), first.method, first.graph);
+    install(instances);
   }
   if (!methods.empty()) drop_compiled_code(root);
   result.entries = entries_of(survey);

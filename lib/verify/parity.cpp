@@ -13,6 +13,7 @@
 #include "verify/compare.h"
 #include "verify/device.h"
 #include "verify/dtypes.h"
+#include "verify/evaluation.h"
 #include "verify/leaves.h"
 #include "verify/messages.h"
 #include "verify/placed_module.h"
@@ -24,12 +25,6 @@ namespace {
 
 constexpr std::uint64_t kSeed = 0;
 constexpr std::uint64_t kOtherSeed = 1;
-
-// The result of one call, or why there is none.
-struct Outcome {
-  c10::IValue output;
-  std::optional<std::string> error;
-};
 
 Outcome try_run(PlacedModule& module, const Case& test, std::uint64_t seed = kSeed) {
   try {
@@ -46,13 +41,6 @@ std::vector<Outcome> run_all(const torch::jit::Module& module, const Placement& 
   for (const Case& test : cases) outcomes.push_back(try_run(placed, test));
   return outcomes;
 }
-
-// The cases that the original accepts, with its outputs.
-struct Originals {
-  c10::Device device{c10::kCPU};
-  std::vector<Case> cases;
-  std::vector<Outcome> outcomes;
-};
 
 Originals run_originals(const torch::jit::Module& original, const std::vector<Case>& cases, c10::Device device) {
   Originals result{device};
@@ -82,13 +70,6 @@ Originals run_originals(const torch::jit::Module& original, const std::vector<Ca
   }
   return run_originals(original, cases, c10::Device(c10::kCPU));
 }
-
-// What the outputs are judged against, for every case.
-struct Reference {
-  std::string description;
-  std::vector<Outcome> outcomes;
-  std::vector<Outcome> yardstick;  // empty: the original itself
-};
 
 std::optional<c10::ScalarType> floating_type(const c10::IValue& leaf) {
   if (!leaf.isTensor() || !leaf.toTensor().defined()) return std::nullopt;
@@ -177,16 +158,18 @@ Reference find_reference(const torch::jit::Module& original, const Originals& or
     for (const c10::ScalarType type : wider) {
       if (auto outcomes = evaluate_in(original, originals, type, failure)) {
         const std::string why = failure.empty() ? "" : " (" + failure + ")";
-        return {dtype_name(type) + why + tf32_note(originals.device), std::move(*outcomes), {}};
+        return {
+            dtype_name(type) + why + tf32_note(originals.device), {{originals.device, type}}, std::move(*outcomes), {}};
       }
     }
   }
-  auto perturbed = run_all(original, {{originals.device}, /*perturbed=*/true}, originals.cases);
+  const Placement placement{{originals.device}, /*perturbed=*/true};
+  auto perturbed = run_all(original, placement, originals.cases);
   for (std::size_t i = 0; i < perturbed.size(); ++i) {
     if (perturbed[i].error) perturbed[i] = originals.outcomes[i];
   }
   return {"original in its own dtype (" + failure + "); its error is estimated by one rounding of weights and inputs",
-          originals.outcomes, std::move(perturbed)};
+          placement, originals.outcomes, std::move(perturbed)};
 }
 
 std::vector<report::OutputComparison> compare_case(const Outcome& reference, const Outcome& yardstick,
@@ -219,12 +202,6 @@ void explain_randomness(PlacedModule& original, const Case& test, const Outcome&
 }
 
 }  // namespace
-
-struct Verifier::Evaluated {
-  torch::jit::Module original;
-  Originals originals;
-  Reference reference;
-};
 
 Verifier::Verifier(const torch::jit::Module& original, const std::vector<Case>& cases, const VerifyOptions& options) {
   Originals originals = run_originals(original, cases, options.device);

@@ -38,6 +38,15 @@ struct InputOptions {
 std::vector<Case> make_cases(const checkpoint::Checkpoint& original, const InputOptions& options,
                              const VerifyOptions& verification = {});
 
+// One attention site of a module that shows its sites (site_calls.h): the module instance whose method holds it, and
+// the name that the method's graph gives it.
+struct ShownSite {
+  std::string path;
+  std::string method;
+  torch::jit::Module module;
+  std::string name;
+};
+
 // Judges conversions of one checkpoint: the original and its reference are evaluated once, whatever number of converted
 // modules is compared with them. Modules are moved to the device and put back as they were.
 class Verifier {
@@ -49,6 +58,12 @@ public:
   Verifier& operator=(Verifier&&) noexcept;
 
   report::Parity compare(const torch::jit::Module& converted) const;
+
+  // Every site on the inputs that it really gets: `showing` is the original with both forms of each site in its graphs,
+  // side by side on the same operands, and goes on with the original form. One entry a site that ran, with the figures
+  // of its worst call. Throws what torch throws when the module does not run.
+  std::vector<report::SiteParity> compare_sites(const torch::jit::Module& showing,
+                                                const std::vector<ShownSite>& sites) const;
 
 private:
   struct Evaluated;

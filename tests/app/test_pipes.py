@@ -29,6 +29,14 @@ class Pipes(ProgramTest):
         self.assertEqual(done.stdout, b"")
         self.assertEqual((self.folder / "other.pt").read_bytes(), self.expected)
 
+    def test_a_second_conversion_gives_the_same_bytes(self):
+        done = self.convert("-", "-", stdin=self.expected)
+        self.assertEqual(done.stdout, self.expected)
+        self.assertIn("nothing was converted", done.stderr)
+        self.assertEqual(self.convert(self.output, "-").stdout, self.expected)
+        self.convert("-", self.folder / "again.pt", stdin=self.expected)
+        self.assertEqual((self.folder / "again.pt").read_bytes(), self.expected)
+
     def test_the_report_calls_both_streams_a_dash(self):
         report = self.report("-", "-", stdin=self.input)
         self.assertEqual(report["input"]["path"], "-")

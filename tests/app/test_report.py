@@ -72,6 +72,13 @@ class Report(ProgramTest):
             for figures in case["outputs"]:
                 self.assert_fields(figures, "figures")
                 self.assertLessEqual(figures["error_converted"], figures["allowed"])
+        self.assertEqual([site["path"] for site in report["parity"]["sites"]], ["first", "second"])
+        for site in report["parity"]["sites"]:
+            self.assertEqual(list(site), ["path", "method", "inputs", *FIELDS["figures"].split()])
+            self.assertTrue(site["passed"])
+            self.assertGreater(site["error_original"], 0)
+            self.assertLessEqual(site["error_converted"], site["allowed"])
+            self.assertIn(site["inputs"], [case["inputs"] for case in report["parity"]["cases"]])
         self.assertEqual(list(report["bench"]), ["device", "kernels", "original_ms", "converted_ms", "runs"])
         self.assertEqual(list(report["seconds"])[:5], ["load", "survey", "rewrite", "verify", "save"])
         self.assertGreater(report["seconds"]["save"], 0)
@@ -123,6 +130,37 @@ class Report(ProgramTest):
         self.assertTrue(any("'second'" in warning for warning in report["warnings"]))
         self.assertEqual(report["exit_code"], 5)
 
+    def test_the_site_that_is_wrong_is_named_by_its_own_figures(self):
+        report = self.report(self.encoder, self.output, "--verify", "--load-library", SABOTAGE, code=5)
+        sites = {site["path"]: site for site in report["parity"]["sites"]}
+        self.assertTrue(sites["first"]["passed"])
+        self.assertFalse(sites["second"]["passed"])
+        self.assertAlmostEqual(sites["second"]["error_converted"], 0.5, places=4)  # the sabotage: 1.5 times the result
+        self.assertLess(sites["first"]["error_converted"], 1e-5)
+        self.assertFalse(any("'first'" in warning for warning in report["warnings"]))
+
+    def test_a_wrong_site_that_no_output_shows_fails(self):
+        class Hidden(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.attention = Attention(heads=4)
+
+            def forward(self, x):
+                return x + 0 * self.attention(x)
+
+        model = save_traced(Hidden(), self.folder / "hidden.pt")
+        report = self.report(model, self.output, "--verify", "--load-library", SABOTAGE, code=5)
+        self.assertTrue(all(output["passed"] for case in report["parity"]["cases"] for output in case["outputs"]))
+        self.assertEqual([(site["path"], site["passed"]) for site in report["parity"]["sites"]], [("attention", False)])
+        self.assertTrue(any("'attention'" in warning for warning in report["warnings"]))
+
+    def test_reverted_sites_give_their_error_as_the_reason(self):
+        report = self.report(self.encoder, self.output, "--verify", "--revert-failing", "--load-library", SABOTAGE)
+        self.assertEqual([site["status"] for site in report["attention"]], ["fused", "reverted"])
+        self.assertRegex(report["attention"][1]["reason"], r"parity failed with this site fused \(error 0\.5 of .*allowed")
+        self.assertTrue(report["parity"]["passed"])
+        self.assertEqual([site["path"] for site in report["parity"]["sites"]], ["first"])
+
     def test_a_report_replaces_an_older_one_and_leaves_no_other_file(self):
         for name in ("report.json", "report.html"):
             path = self.folder / name
@@ -147,7 +185,8 @@ class Report(ProgramTest):
         for reference in ("http:", "https:", "@import", "url("):
             self.assertNotIn(reference, text)
         words = " ".join(page.words)
-        for fact in ("first", "second", "head", "softmax-matmul, 2 heads of 8", "passed", "flashconvert::attention"):
+        facts = ("first", "second", "head", "softmax-matmul, 2 heads of 8", "passed", "flashconvert::attention")
+        for fact in (*facts, "Site by site"):
             self.assertIn(fact, words)
 
     def test_names_are_escaped(self):

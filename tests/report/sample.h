@@ -74,7 +74,7 @@ inline Report sample_report() {
                          "float64",
                          true,
                          {{"float32[2, 3] (traced shape)", "forward", {sample_output(true)}}},
-                         {{"encoder.layers.3.attn", "forward", sample_output(true)}}};
+                         {{"encoder.layers.3.attn", "forward", "float32[2, 3] (traced shape)", sample_output(true)}}};
   report.bench = Bench{"cpu", {"cpu-reference"}, 12.5, 5.0, 20};
   report.seconds = {{"load", 0.25}, {"fold", 0.5}, {"survey", 1.0}, {"rewrite", 0.125}, {"save", 2.0}};
   report.warnings = {"a warning"};

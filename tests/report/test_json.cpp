@@ -47,7 +47,7 @@ TEST_CASE("JSON has the fields of the contract in a fixed order") {
   const Names figures = {"name",    "shape",  "dtype",      "max_abs",   "error_original",   "error_converted",
                          "allowed", "passed", "error_mean", "error_p99", "needed_tolerance", "note"};
   CHECK(keys(json["parity"]["cases"][0]["outputs"][0]) == figures);
-  Names site = {"path", "method"};
+  Names site = {"path", "method", "inputs"};
   site.insert(site.end(), figures.begin(), figures.end());
   CHECK(keys(json["parity"]["sites"][0]) == site);
   CHECK(keys(json["bench"]) == Names{"device", "kernels", "original_ms", "converted_ms", "runs"});

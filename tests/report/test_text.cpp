@@ -88,8 +88,23 @@ TEST_CASE("a failed parity names the outputs and the tolerance that would pass")
   CHECK(all(lines).find("float32[2, 3] (traced shape) -> output['logits']  float32 [2, 128]: max 0.5") !=
         std::string::npos);
   CHECK(all(lines).find("FAILED (NaN at [0, 3])") != std::string::npos);
+  CHECK(has_line(lines, "sites     0 of 1 passed on the inputs that they get, max 0.5 (encoder.layers.3.attn)"));
   CHECK(all(lines).find("site encoder.layers.3.attn") != std::string::npos);
   CHECK(has_line(lines, "output    none was written"));
+}
+
+TEST_CASE("sites are counted, the worst is named, and those that passed are listed on request alone") {
+  Report report = sample_report();
+  SiteParity better = report.parity->sites[0];
+  better.path = "decoder";
+  better.figures.error_converted = 1e-8;
+  report.parity->sites.push_back(better);
+  const auto lines = summary_lines(report, {});
+  CHECK(has_line(lines, "sites     2 of 2 passed on the inputs that they get, max 2.5e-07 (encoder.layers.3.attn)"));
+  CHECK(all(lines).find("site decoder") == std::string::npos);
+  TextOptions verbose;
+  verbose.verbose = true;
+  CHECK(all(summary_lines(report, verbose)).find("site decoder") != std::string::npos);
 }
 
 TEST_CASE("a dry run shows the operators before and after") {
