@@ -28,22 +28,32 @@ Tensor without_expanded_dimensions(Tensor tensor) {
   return tensor;
 }
 
-// What torch's flash attention cannot express as its own causal flag is written into an additive mask.
+// What torch's flash attention cannot express as its own causal flag is written into an additive mask. Without one,
+// nothing is made here: at a few tokens, every operator called shows.
 std::optional<Tensor> additive_mask(const Problem& problem, const std::optional<Tensor>& bias) {
-  const ScalarType dtype = problem.dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  const Tensor nothing = aten::scalar(0., dtype);
-  const Tensor hidden = aten::scalar(-std::numeric_limits<double>::infinity(), dtype);
+  const bool limited = problem.band.limits() && !problem.band.is_lower_triangle();
+  if (!bias && !limited) {
+    return std::nullopt;
+  }
   std::optional<Tensor> mask;
   if (bias) {
-    const Tensor compact = without_expanded_dimensions(*bias);
-    mask = compact.scalar_type() == ScalarType::Bool ? aten::where(compact, nothing, hidden) : compact;
+    mask = without_expanded_dimensions(*bias);
   }
-  if (problem.band.limits() && !problem.band.is_lower_triangle()) {
-    Tensor visible = visible_keys(problem.query, problem.band, problem.query_length, problem.key_length);
-    visible = aten::reshape(visible, {1, 1, problem.query_length, problem.key_length});
-    mask = aten::where(visible, mask ? aten::to(*mask, dtype) : nothing, hidden);
+  const bool is_boolean = mask && mask->scalar_type() == ScalarType::Bool;
+  if (is_boolean || limited) {
+    const ScalarType dtype = problem.dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+    const Tensor nothing = aten::scalar(0., dtype);
+    const Tensor hidden = aten::scalar(-std::numeric_limits<double>::infinity(), dtype);
+    if (is_boolean) {
+      mask = aten::where(*mask, nothing, hidden);
+    }
+    if (limited) {
+      Tensor visible = visible_keys(problem.query, problem.band, problem.query_length, problem.key_length);
+      visible = aten::reshape(visible, {1, 1, problem.query_length, problem.key_length});
+      mask = aten::where(visible, mask ? aten::to(*mask, dtype) : nothing, hidden);
+    }
   }
-  return mask ? std::optional<Tensor>(with_unit_stride(*mask)) : std::nullopt;
+  return with_unit_stride(*mask);
 }
 
 // Grouped heads in a form without groups. Where no key is hidden by the row's number or by the head's mask, the queries

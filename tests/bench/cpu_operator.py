@@ -1,37 +1,43 @@
 """flashconvert::attention on the CPU against the forms that it replaces, in one process: the plain products and
 softmax, torch's flash attention called alone, and the composite that serves what flash attention cannot (its time is
-that of the operator with a softcap, so it does a little more). Times in milliseconds, the median of the runs.
+that of the operator with a softcap, so it does a little more). All of them in TorchScript, as in a checkpoint. Times in
+milliseconds, the median of the runs.
 
-    FLASHCONVERT_OPS=build/release/libflashconvert_ops.so python tests/bench/cpu_operator.py [--threads 1 2]
+    FLASHCONVERT_OPS=build/release/libflashconvert_ops.so python tests/bench/cpu_operator.py [--threads 1 2] [--short]
 """
 
 import argparse
 import os
 import statistics
 import time
+from typing import Optional
 
 import torch
+from torch import Tensor
 
+SHORT = ((1, 8, 1, 64), (1, 12, 8, 64), (1, 12, 16, 64), (1, 4, 50, 32), (1, 12, 50, 64), (8, 12, 16, 64), (8, 12, 50, 64))
 SHAPES = ((1, 12, 50, 64), (1, 12, 197, 64), (8, 12, 128, 64), (2, 8, 512, 128), (1, 8, 2048, 64))
 
 
-def plain(query, key, value, bias, scale):
+def plain(query: Tensor, key: Tensor, value: Tensor, bias: Optional[Tensor], scale: float):
     scores = torch.matmul(query, key.transpose(-2, -1)) * scale
     if bias is not None:
         scores = scores + bias
     return torch.matmul(torch.softmax(scores, -1), value).transpose(1, 2).contiguous()
 
 
-def flash(query, key, value, bias, scale):
-    output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, attn_mask=bias, scale=scale)
+def flash(query: Tensor, key: Tensor, value: Tensor, bias: Optional[Tensor], scale: float):
+    output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, 0.0, False, attn_mask=bias, scale=scale
+    )
     return output.transpose(1, 2).contiguous()
 
 
-def operator(query, key, value, bias, scale):
+def operator(query: Tensor, key: Tensor, value: Tensor, bias: Optional[Tensor], scale: float):
     return torch.ops.flashconvert.attention(query, key, value, bias, scale=scale).transpose(1, 2).contiguous()
 
 
-def composite(query, key, value, bias, scale):
+def composite(query: Tensor, key: Tensor, value: Tensor, bias: Optional[Tensor], scale: float):
     output = torch.ops.flashconvert.attention(query, key, value, bias, scale=scale, softcap=1e4)
     return output.transpose(1, 2).contiguous()
 
@@ -39,33 +45,36 @@ def composite(query, key, value, bias, scale):
 FORMS = (plain, operator, flash, composite)
 
 
-def measure(tensors, scale, seconds):
+def measure(forms, tensors, scale, seconds):
     """Median milliseconds of each form. The forms take turns, so that a busy machine is busy for all of them."""
-    times = {form: [] for form in FORMS}
-    for form in FORMS:
-        form(*tensors, scale)
+    times = [[] for _ in forms]
+    for form in forms:
+        for _ in range(4):  # torch's executor profiles the first calls
+            form(*tensors, scale)
     stop = time.perf_counter() + seconds
-    while time.perf_counter() < stop or len(times[plain]) < 5:
-        for form in FORMS:
+    while time.perf_counter() < stop or len(times[0]) < 5:
+        for form, taken in zip(forms, times):
             start = time.perf_counter()
             form(*tensors, scale)
-            times[form].append(time.perf_counter() - start)
-    return [1e3 * statistics.median(times[form]) for form in FORMS]
+            taken.append(time.perf_counter() - start)
+    return [1e3 * statistics.median(taken) for taken in times]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=0.5, help="for each row")
+    parser.add_argument("--short", action="store_true", help="few tokens alone, where the calls themselves cost most")
     arguments = parser.parse_args()
     torch.ops.load_library(os.environ["FLASHCONVERT_OPS"])
+    forms = [torch.jit.script(form) for form in FORMS]
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
     print("| threads | dtype | B, H, L, D | mask | plain | operator | flash | composite | plain / operator |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for threads in arguments.threads:
         torch.set_num_threads(threads)
         for dtype in (torch.float32, torch.bfloat16):
-            for shape in SHAPES:
+            for shape in SHORT if arguments.short else SHAPES:
                 for mask in ("none", "padding"):
                     batch, heads, length, features = shape
                     packed = torch.randn(3, batch, length, heads, features).to(dtype).transpose(2, 3)
@@ -73,8 +82,8 @@ def main():
                     if mask == "padding":
                         bias = torch.zeros(batch, 1, 1, length, dtype=dtype)
                         bias[..., length - length // 4:] = float("-inf")
-                    with torch.inference_mode():
-                        times = measure((*packed, bias), features**-0.5, arguments.seconds)
+                    with torch.no_grad():
+                        times = measure(forms, (*packed, bias), features**-0.5, arguments.seconds)
                     cells = [str(threads), str(dtype)[6:], ", ".join(map(str, shape)), mask]
                     cells += [f"{value:.3f}" for value in times] + [f"{times[0] / times[1]:.2f}"]
                     print("| " + " | ".join(cells) + " |", flush=True)
