@@ -60,6 +60,32 @@ std::vector<Calls> watch_forms(const torch::jit::Module& showing, const Original
   return cases;
 }
 
+// What the forms are judged against: the original form as the verifier's reference evaluates it. Where the module does
+// not run that way (its graphs are canonical copies), the form itself is the reference, and the error of one rounding
+// of weights and inputs its yardstick.
+struct SiteEvaluations {
+  std::vector<Calls> cases;
+  bool are_yardsticks = false;
+};
+
+SiteEvaluations evaluate_sites(const torch::jit::Module& showing, const Originals& originals,
+                               const Reference& reference, std::size_t cases) {
+  const auto evaluate = [&](const Placement& placement) {
+    SiteEvaluations result{{}, placement.perturbed};
+    PlacedModule placed(showing, placement);
+    for (std::size_t i = 0; i < cases; ++i) {
+      result.cases.push_back(watch_case(placed, originals.cases[i], /*both_forms=*/false));
+    }
+    return result;
+  };
+  try {
+    return evaluate(reference.placement);
+  } catch (const std::exception&) {
+    if (reference.is_original()) throw;
+  }
+  return evaluate({{originals.device}, /*perturbed=*/true});
+}
+
 // A run may take another way where numbers are compared: then the forms themselves are all that there is.
 const at::Tensor& original_of(const Calls& calls, const SiteKey& site, std::size_t call, const at::Tensor& otherwise) {
   const auto found = calls.find(site);
@@ -91,17 +117,17 @@ std::vector<report::SiteParity> Verifier::compare_sites(const torch::jit::Module
                                                         const std::vector<ShownSite>& sites) const {
   const auto& [original, originals, reference] = *evaluated_;
   const std::vector<Calls> cases = watch_forms(showing, originals);
+  const auto [evaluations, are_yardsticks] = evaluate_sites(showing, originals, reference, cases.size());
   std::map<const ShownSite*, report::SiteParity> worst;
-  PlacedModule placed(showing, reference.placement);
   for (std::size_t i = 0; i < cases.size(); ++i) {
     const Case& test = originals.cases[i];
-    const Calls evaluated = watch_case(placed, test, /*both_forms=*/false);
+    const Calls& evaluated = evaluations[i];
     for (const auto& [key, calls] : cases[i]) {
       const ShownSite* site = find_site(sites, key);
       if (site == nullptr) continue;
       for (std::size_t call = 0; call < calls.size(); ++call) {
-        const auto figures = compare_forms(calls[call], original_of(evaluated, key, call, calls[call].original),
-                                           reference.is_original());
+        const auto figures =
+            compare_forms(calls[call], original_of(evaluated, key, call, calls[call].original), are_yardsticks);
         const auto [entry, is_new] =
             worst.try_emplace(site, report::SiteParity{site->path, site->method, test.description, figures});
         if (is_new || !is_worse(figures, entry->second.figures)) continue;
