@@ -6,6 +6,8 @@
 
 #include <string>
 
+#include "survey/script_functions.h"
+
 namespace flashconvert::rewrite {
 namespace {
 
@@ -35,6 +37,17 @@ void accept(const survey::Proposal& proposal) {
   if (named && !proposal.replacement->hasDebugName()) proposal.replacement->setDebugName(name);
 }
 
+// A call goes with the nodes that took its result apart, none of which is used any more.
+void remove_call(Node* call) {
+  const auto uses = call->output()->uses();
+  for (const auto& use : uses) {
+    const bool takes_apart =
+        use.user->kind() == torch::jit::prim::TupleIndex || use.user->kind() == torch::jit::prim::TupleUnpack;
+    if (takes_apart && !use.user->hasUses()) use.user->destroy();
+  }
+  if (!call->hasUses()) call->destroy();
+}
+
 }  // namespace
 
 bool is_attention(const Node* node) {
@@ -50,7 +63,10 @@ void accept_proposals(survey::MethodSurvey& method) {
       accept(proposal);
       for (Node* attention : proposal.attention) name_operands(attention);
     }
+    for (Node* call : site.calls) remove_call(call);
   }
+  torch::jit::EliminateDeadCode(method.graph);
+  survey::remove_unused_calls(method.graph->block());
   torch::jit::EliminateDeadCode(method.graph);
   torch::jit::ConstantPooling(method.graph);
 }

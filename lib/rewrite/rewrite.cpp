@@ -20,7 +20,9 @@ using torch::jit::Module;
 std::vector<report::AttentionEntry> entries_of(const survey::Survey& survey) {
   std::vector<report::AttentionEntry> entries;
   for (const MethodSurvey& method : survey.methods) {
-    for (const survey::Site& site : method.sites) entries.push_back(site.entry);
+    for (const survey::Site& site : method.sites) {
+      if (!site.is_other_path) entries.push_back(site.entry);
+    }
   }
   return entries;
 }

@@ -3,16 +3,18 @@
 
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/csrc/jit/passes/constant_propagation.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
-#include <torch/csrc/jit/passes/peephole.h>
+#include <torch/csrc/jit/passes/lower_tuples.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
 
 #include <string>
 #include <unordered_set>
 #include <vector>
 
+#include "survey/branches.h"
 #include "survey/graph_facts.h"
+#include "survey/resolve_branches.h"
+#include "survey/rules/attention_layer.h"
 #include "survey/score_modules.h"
 
 namespace flashconvert::survey {
@@ -183,19 +185,33 @@ bool holds_part_of_attention(const Graph* graph) {
   });
 }
 
-// A whole attention in itself: it is surveyed (and reported) where it stands, not in its caller.
-bool is_complete_attention(const Graph* graph) {
+// What a graph holds of an attention.
+struct Parts {
   int products = 0;
   bool softmax = false;
   bool fused = false;
+  bool is_complete() const { return fused || (softmax && products >= 2); }
+};
+
+void count_parts(const Graph* graph, bool in_functions, Parts& parts) {
   any_node(graph->block(), [&](const Node* node) {
     const std::string name = kind_name(node);
-    products += name == "aten::matmul" || name == "aten::bmm" || name == "aten::einsum" || name == "aten::baddbmm";
-    softmax = softmax || name == "aten::softmax" || name == "aten::_softmax";
-    fused = fused || name == "aten::scaled_dot_product_attention";
+    parts.products +=
+        name == "aten::matmul" || name == "aten::bmm" || name == "aten::einsum" || name == "aten::baddbmm";
+    parts.softmax = parts.softmax || name == "aten::softmax" || name == "aten::_softmax";
+    parts.fused = parts.fused || name == "aten::scaled_dot_product_attention";
+    const Graph* callee = in_functions && node->kind() == prim::CallFunction ? callee_graph(node) : nullptr;
+    if (callee) count_parts(callee, in_functions, parts);
     return false;
   });
-  return fused || (softmax && products >= 2);
+}
+
+// A whole attention in itself. That of a method is surveyed (and reported) where it stands, not in its caller; one of a
+// function, with the functions that it calls, is its caller's.
+bool is_complete_attention(const Graph* graph, bool in_functions) {
+  Parts parts;
+  count_parts(graph, in_functions, parts);
+  return parts.is_complete();
 }
 
 // Follows producers of `value` through walked operators: is there a softmax (or a product) close by? Keeps the dropouts
@@ -227,10 +243,13 @@ bool stands_near_attention(const Node* call) {
 bool should_inline(const Node* call) {
   const Graph* callee = callee_graph(call);
   if (!callee) return false;
-  if (call->kind() == prim::CallFunction) return holds_part_of_attention(callee) && only_walked(callee);
+  if (call->kind() == prim::CallFunction) {
+    return is_complete_attention(callee, /*in_functions=*/true) ||
+           (holds_part_of_attention(callee) && only_walked(callee));
+  }
   if (changes_scores(call, callee)) return true;
   const auto type = call->input(0)->type()->cast<c10::ClassType>();
-  return !holds_tensors(type) && only_walked(callee) && !is_complete_attention(callee) &&
+  return !holds_tensors(type) && only_walked(callee) && !is_complete_attention(callee, /*in_functions=*/false) &&
          (holds_part_of_attention(callee) || stands_near_attention(call));
 }
 
@@ -249,22 +268,6 @@ bool inline_calls(Block* block) {
   return changed;
 }
 
-// `training` is false in the function that is converted, and attributes that are plain numbers or flags are constants.
-void resolve_constant_attributes(const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Block* block) {
-  for (auto it = block->nodes().begin(); it != block->nodes().end();) {
-    Node* node = *it++;
-    for (Block* inner : node->blocks()) resolve_constant_attributes(graph, facts, inner);
-    if (node->kind() != prim::GetAttr) continue;
-    const auto& type = node->output()->type();
-    if (type->kind() != c10::TypeKind::BoolType && type->kind() != c10::TypeKind::NoneType) continue;
-    const auto value = facts.attribute(node->output());
-    if (!value) continue;
-    torch::jit::WithInsertPoint here(node);
-    const bool is_training = node->s(attr::name) == "training";
-    node->output()->replaceAllUsesWith(graph->insertConstant(is_training ? c10::IValue(false) : *value));
-  }
-}
-
 bool has_branches(const Block* block) {
   return any_node(block, [](const Node* node) { return node->kind() == prim::If; });
 }
@@ -279,7 +282,9 @@ bool has_mutation(const Block* block) {
 }  // namespace
 
 bool has_attention_candidate(const Block* block) {
-  return any_node(block, [](const Node* node) { return candidate_operators().count(kind_name(node)) != 0; });
+  return any_node(block, [](const Node* node) {
+    return candidate_operators().count(kind_name(node)) != 0 || is_attention_layer_call(node);
+  });
 }
 
 bool holds_nested_tensors(const torch::jit::Module& module, const std::string& method) {
@@ -301,17 +306,22 @@ std::shared_ptr<Graph> canonical_copy(const torch::jit::Module& module, const st
   if (!function) return nullptr;
   std::shared_ptr<Graph> graph = function->graph()->copy();
   constexpr int kNestedCalls = 8;
-  for (int round = 0; round < kNestedCalls && inline_calls(graph->block()); ++round) {
-  }
+  const auto inline_all = [&] {
+    bool changed = false;
+    // torch.nn's own layer is read as a whole, where it is called.
+    if (is_attention_layer(module.type())) return changed;
+    for (int round = 0; round < kNestedCalls && inline_calls(graph->block()); ++round) changed = true;
+    if (changed) torch::jit::LowerSimpleTuples(graph);
+    return changed;
+  };
+  inline_all();
   if (!has_attention_candidate(graph->block())) return nullptr;
   const GraphFacts facts(module);
   if (has_branches(graph->block())) {
-    resolve_constant_attributes(graph, facts, graph->block());
-    torch::jit::PeepholeOptimize(graph);
-    torch::jit::ConstantPropagation(graph);
+    resolve_branches(graph, facts);
+    if (inline_all()) resolve_branches(graph, facts);
+    sink_into_branches(graph);
     torch::jit::EliminateDeadCode(graph);
-    for (int round = 0; round < kNestedCalls && inline_calls(graph->block()); ++round) {
-    }
   }
   if (has_mutation(graph->block())) torch::jit::RemoveTensorMutation(graph);
   return graph;

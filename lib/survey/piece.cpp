@@ -2,6 +2,7 @@
 #include "survey/piece.h"
 
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
+#include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 
 #include <string>
@@ -44,7 +45,20 @@ Piece::Piece(const GraphFacts& facts, at::ScalarType type)
   self_->setType(facts.module().type());
 }
 
-void Piece::add_input(Value* value) { map_[value] = graph_->addInput(); }
+void Piece::add_input(Value* value) {
+  map_[value] = graph_->addInput();
+  if (!value->type()->isSubtypeOf(*c10::TensorType::get())) map_[value]->setType(value->type());
+}
+
+void Piece::add_layer(Value* layer) {
+  const auto object = facts_.attribute(layer);
+  if (!object || !object->isModule()) return;
+  torch::jit::Module copy = object->toModule().deepcopy();
+  copy.to(type_);
+  layers_.push_back(copy._ivalue());
+  map_[layer] = graph_->addInput();
+  map_[layer]->setType(layer->type());
+}
 
 void Piece::define(Value* value, Value* input, double factor) {
   torch::jit::WithInsertPoint here(graph_->block());
@@ -58,15 +72,16 @@ bool Piece::add_output(Value* value) {
   return copy != nullptr;
 }
 
-std::vector<at::Tensor> Piece::run(const std::vector<c10::IValue>& arguments, std::size_t count) {
+std::vector<at::Tensor> Piece::run(const std::vector<c10::IValue>& arguments, std::size_t count, bool gradients) {
   auto& code = code_[count];
   if (!code) {
     const auto part = graph_->copy();
     while (part->outputs().size() > count) part->eraseOutput(part->outputs().size() - 1);
     torch::jit::EliminateDeadCode(part);
+    if (!layers_.empty()) torch::jit::Inline(*part);  // else each call would be profiled and compiled on its own
     code = std::make_unique<torch::jit::Code>(part, "piece");
   }
-  torch::NoGradGuard no_grad;
+  const torch::AutoGradMode mode(gradients);
   torch::jit::Stack stack(arguments.begin(), arguments.end());
   torch::jit::InterpreterState(*code).run(stack);
   std::vector<at::Tensor> outputs;

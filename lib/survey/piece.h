@@ -21,6 +21,8 @@ public:
   Piece(const GraphFacts& facts, at::ScalarType type);
 
   void add_input(torch::jit::Value* value);
+  // A module that is called: a copy of it in `type`, given as an input.
+  void add_layer(torch::jit::Value* layer);
   // `value` is to be factor * input, where `input` has been added.
   void define(torch::jit::Value* value, torch::jit::Value* input, double factor);
   // The number is to be an input even where it could be computed inside.
@@ -28,13 +30,14 @@ public:
   // False when something that the value needs is no number and comes from outside.
   bool add_output(torch::jit::Value* value);
 
-  // The inputs after the tensors, in order.
+  // The inputs after the tensors, in order: modules, numbers.
+  const std::vector<c10::IValue>& layers() const { return layers_; }
   const std::vector<torch::jit::Value*>& numbers() const { return numbers_; }
   bool casts_to_single() const { return casts_to_single_; }
 
-  // The first `count` outputs. `arguments`: the module, the inputs in the order in which they were added, the numbers.
-  // Throws what an operator throws.
-  std::vector<at::Tensor> run(const std::vector<c10::IValue>& arguments, std::size_t count);
+  // The first `count` outputs. `arguments`: the module, the inputs in the order in which they were added, the modules,
+  // the numbers. Throws what an operator throws.
+  std::vector<at::Tensor> run(const std::vector<c10::IValue>& arguments, std::size_t count, bool gradients = false);
 
 private:
   torch::jit::Value* clone(torch::jit::Value* value);
@@ -49,6 +52,7 @@ private:
   std::unordered_set<torch::jit::Value*> failed_;
   std::unordered_set<torch::jit::Value*> free_numbers_;
   std::vector<torch::jit::Value*> numbers_;
+  std::vector<c10::IValue> layers_;
   std::map<std::size_t, std::unique_ptr<torch::jit::Code>> code_;  // by the number of outputs
   bool casts_to_single_ = false;
 };

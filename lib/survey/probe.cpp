@@ -28,6 +28,7 @@ bool fill_piece(Piece& piece, const ProbeSite& site, const GraphFacts& facts) {
     }
   }
   for (const ProbeInput& input : site.inputs) piece.add_input(input.value);
+  for (Value* layer : site.layers) piece.add_layer(layer);
   for (const ProbeSite::Scaled& scaled : site.scaled) piece.define(scaled.value, scaled.by_input, scaled.factor);
   return piece.add_output(site.original) && piece.add_output(site.replacement);
 }
@@ -130,7 +131,7 @@ std::vector<Shape> trial_shapes(const ProbeSite& site, std::int64_t rank, const 
       shape.product_leading = shape.leading;
     }
     make_equal_by_name(shape, site, facts);
-    shapes.push_back(shape);
+    if (shapes.size() < site.shapes) shapes.push_back(shape);
   }
   return shapes;
 }
@@ -213,6 +214,10 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
   std::vector<c10::IValue> arguments{facts.module()._ivalue()};
   NamedSizes named;
   for (const ProbeInput& input : site.inputs) {
+    if (input.given) {
+      arguments.push_back(*input.given);
+      continue;
+    }
     const bool is_operand = input.use == ProbeInput::Use::kQuery || input.use == ProbeInput::Use::kKey ||
                             input.use == ProbeInput::Use::kValue;
     std::vector<std::int64_t> sizes = input.sizes;
@@ -222,10 +227,13 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
       if (size == ProbeInput::kKeys) size = shape.keys;
       if (size == ProbeInput::kHeads) size = shape.leading.back();
       if (size == ProbeInput::kProduct) size = shape.product_leading.front();
+      if (size == ProbeInput::kBatchTimesHeads) size = shape.leading.front() * shape.leading.back();
     }
     if (sizes.empty()) sizes = is_operand ? operand_shape(input, shape) : bias_shapes(shape, false)[bias_layout];
     if (is_operand && sizes.empty()) return std::nullopt;
-    arguments.emplace_back(draw(input, sizes, input.hides_keys ? masks : Masks::kOrdinary, type, generator));
+    at::Tensor drawn = draw(input, sizes, input.hides_keys ? masks : Masks::kOrdinary, type, generator);
+    if (site.gradients && is_operand) drawn.requires_grad_();
+    arguments.emplace_back(std::move(drawn));
     if (!is_operand) continue;
     const auto rank = static_cast<std::int64_t>(sizes.size());
     for (std::int64_t dim = 0; dim < rank; ++dim) {
@@ -233,6 +241,7 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
       named.emplace(facts.size_name(input.value, dim), sizes[dim]);
     }
   }
+  arguments.insert(arguments.end(), piece.layers().begin(), piece.layers().end());
   for (Value* number : piece.numbers()) {
     if (const auto size = number_value(number, site, shape)) named.emplace(facts.size_name(number), *size);
   }
@@ -245,13 +254,14 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
     arguments.emplace_back(size ? *size : same != named.end() ? same->second : kWidth);
   }
   try {
-    piece.run(arguments, 1);
+    piece.run(arguments, 1, site.gradients);
   } catch (const std::exception& failure) {
     error = failure.what();
     return std::nullopt;
   }
   try {
-    const auto outputs = piece.run(arguments, 2);
+    const auto outputs = piece.run(arguments, 2, site.gradients);
+    const torch::NoGradGuard no_grad;
     return difference(outputs[0], outputs[1]);
   } catch (const std::exception& failure) {
     throw Declined("the fused form fails where the original runs: " + last_line(failure.what()));
@@ -264,12 +274,16 @@ std::optional<std::string> run_trials(Piece& piece, const ProbeSite& site, const
   const double allowed = type == at::kDouble && !piece.casts_to_single() ? 1e-9 : 1e-4;
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(20261123);
   bool has_bias = false;
+  bool has_free_layout = false;
   for (const ProbeInput& input : site.inputs) {
-    has_bias = has_bias || input.use == ProbeInput::Use::kAdditive || input.use == ProbeInput::Use::kMask;
+    const bool is_bias =
+        !input.given && (input.use == ProbeInput::Use::kAdditive || input.use == ProbeInput::Use::kMask);
+    has_bias = has_bias || is_bias;
+    has_free_layout = has_free_layout || (is_bias && input.sizes.empty());
   }
   for (const std::int64_t rank : site.ranks) {
     for (const Shape& shape : trial_shapes(site, rank, facts)) {
-      const std::size_t layouts = has_bias ? bias_shapes(shape, false).size() : 1;
+      const std::size_t layouts = has_free_layout ? bias_shapes(shape, false).size() : 1;
       for (std::size_t layout = 0; layout < layouts; ++layout) {
         for (const Masks masks : {Masks::kOrdinary, Masks::kMinusInfinity, Masks::kLowest, Masks::kFirstKey}) {
           if (masks != Masks::kOrdinary && (!has_bias || !site.masked_rows)) continue;

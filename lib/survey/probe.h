@@ -29,8 +29,10 @@ struct ProbeInput {
   static constexpr std::int64_t kKeys = -3;
   static constexpr std::int64_t kHeads = -4;
   static constexpr std::int64_t kProduct = -5;  // the product's first dimension, where the site splits it
+  static constexpr std::int64_t kBatchTimesHeads = -6;
   std::vector<std::int64_t> sizes = {};
-  bool hides_keys = true;  // what is added: whether minus infinity and the like may stand in it
+  bool hides_keys = true;                 // what is added: whether minus infinity and the like may stand in it
+  std::optional<c10::IValue> given = {};  // this value (None, a flag) in place of a drawn tensor
 };
 
 // A list of sizes inside the piece, so that numbers computed outside it can be given the value that they must have.
@@ -58,6 +60,9 @@ struct ProbeSite {
   std::int64_t repeats = 1;
   std::vector<std::optional<std::int64_t>> split_sizes;  // the leading sizes, where the site splits the product's first
   bool masked_rows = true;                               // try rows in which every key is hidden
+  std::vector<torch::jit::Value*> layers;  // modules that the original calls: run on a copy in the trial's dtype
+  bool gradients = false;                  // run with gradients recorded, for code that asks
+  std::size_t shapes = 4;                  // how many of the trial's shapes
 };
 
 // Nothing when the two agree on every shape that the original accepts; else the reason.

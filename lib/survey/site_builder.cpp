@@ -175,7 +175,11 @@ Node* insert_attention(Graph& graph, Backend backend, Value* query, Value* key, 
     options.emplace_back("window", c10::IValue(std::vector<std::int64_t>{arguments.band.left, arguments.band.right}));
   }
   if (arguments.softcap > 0) options.emplace_back("softcap", c10::IValue(arguments.softcap));
-  if (arguments.zero_masked_rows) options.emplace_back("zero_masked_rows", c10::IValue(true));
+  if (arguments.dynamic_zero_masked_rows) {
+    options.emplace_back("zero_masked_rows", arguments.dynamic_zero_masked_rows);
+  } else if (arguments.zero_masked_rows) {
+    options.emplace_back("zero_masked_rows", c10::IValue(true));
+  }
   if (arguments.band.bottom_right) options.emplace_back("bottom_right", c10::IValue(true));
   return graph.insert(c10::Symbol::fromQualString(kAttentionOperator), {query, key, value, bias_value}, options)
       ->node();

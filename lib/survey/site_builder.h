@@ -30,7 +30,8 @@ struct AttentionArguments {
   Band band;
   double softcap = 0;
   bool zero_masked_rows = false;
-  bool grouped = false;  // key and value have fewer heads
+  torch::jit::Value* dynamic_zero_masked_rows = nullptr;  // a bool computed at run time
+  bool grouped = false;                                   // key and value have fewer heads
 };
 
 // Inserts a call of an operator at the graph's insertion point; the schema is matched as the TorchScript compiler does.

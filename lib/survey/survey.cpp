@@ -7,10 +7,13 @@
 #include <unordered_set>
 
 #include "common/log.h"
+#include "survey/branches.h"
 #include "survey/canonicalise.h"
 #include "survey/graph_facts.h"
 #include "survey/mask_expression.h"
 #include "survey/probe.h"
+#include "survey/rules/attention_layer.h"
+#include "survey/rules/fast_path.h"
 #include "survey/rules/fused_operators.h"
 #include "survey/rules/rules.h"
 #include "survey/site_builder.h"
@@ -28,8 +31,9 @@ namespace {
 void collect_candidates(Block* block, std::vector<Node*>& candidates) {
   for (Node* node : block->nodes()) {
     const std::string name = kind_name(node);
+    if (is_fast_path(node) && is_kept_for_nested_tensors(node)) continue;
     if (name == "aten::softmax" || name == "aten::_softmax" || name == "aten::_safe_softmax" ||
-        is_fused_operator(node)) {
+        is_fused_operator(node) || is_attention_layer_call(node)) {
       candidates.push_back(node);
     }
     for (Block* inner : node->blocks()) collect_candidates(inner, candidates);
@@ -55,6 +59,7 @@ void check_outside_uses(const SiteWalk& site) {
     for (const Value* output : node->outputs()) {
       for (const auto& use : output->uses()) {
         const std::string name = kind_name(use.user);
+        if (exclude_each_other(use.user, site.softmax)) continue;  // another arm of a branch, a site of its own
         if (inside.count(use.user) || name == "aten::size" || name == "aten::dim" || name == "prim::dtype") continue;
         if (name == "aten::expand_as" && use.offset == 1) continue;             // its sizes alone
         if (name == "prim::ListConstruct" || name == "prim::device") continue;  // the operands of an einsum
@@ -72,16 +77,16 @@ bool may_write(const Node* node) {
 
 // Nothing between the first product and the second may write to what the replacement reads there.
 void check_writers(const SiteWalk& site, const BuiltSite& built, Graph& graph) {
-  bool has_writers = false;
-  for (const Node* node : site.value_product->owningBlock()->nodes()) {
+  const std::vector<Node*> nodes = nodes_between(site.score_product, site.value_product);
+  const bool has_writers = std::any_of(nodes.begin(), nodes.end(), [](const Node* node) {
     const auto* schema = node->maybeSchema();
-    has_writers = has_writers || (schema && schema->is_mutable());
-  }
+    return schema && schema->is_mutable();
+  });
   if (!has_writers) return;
   torch::jit::AliasDb aliases(graph.shared_from_this());
   std::vector<Value*> read{built.query.root, built.key.root, built.value.root};
   for (const ScoreTerm& term : site.terms) read.push_back(term.tensor);
-  for (Node* node = site.score_product; node != site.value_product; node = node->next()) {
+  for (Node* node : nodes) {
     if (!may_write(node)) continue;
     for (Value* value : read) {  // writes before the value is there are part of it
       const bool is_later = value->node()->kind() == c10::prim::Param || node->isAfter(value->node());
@@ -263,9 +268,7 @@ std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& 
     if (!walk_weights(walk, facts)) throw Declined("the attention weights meet no product with values");
     walk.path.push_back(softmax);
     walk_scores(walk, facts);
-    if (walk.score_product->owningBlock() != walk.value_product->owningBlock()) {
-      throw Declined("the two products stand in different branches");
-    }
+    nodes_between(walk.score_product, walk.value_product);  // declines products that stand in different branches
     check_outside_uses(walk);
     propose_best(walk, graph, facts, backend, site);
   } catch (const Declined& declined) {
@@ -291,6 +294,13 @@ bool uses_nested_tensors(const torch::jit::Module& root) {
   return false;
 }
 
+std::optional<Site> survey_candidate(Node* candidate, const std::shared_ptr<Graph>& graph, const GraphFacts& facts,
+                                     Backend backend) {
+  if (is_attention_layer_call(candidate)) return survey_attention_layer(candidate, graph, facts, backend);
+  if (is_fused_operator(candidate)) return survey_fused_operator(candidate, graph, facts, backend);
+  return survey_softmax(candidate, graph, facts, backend);
+}
+
 void survey_method(const torch::jit::Module& module, const std::string& path, const std::string& method,
                    const Surroundings& surroundings, Survey& survey) {
   const std::shared_ptr<Graph> graph = canonical_copy(module, method);
@@ -299,30 +309,67 @@ void survey_method(const torch::jit::Module& module, const std::string& path, co
   MethodSurvey found{path, module, method, graph, {}};
   std::vector<Node*> candidates;
   collect_candidates(graph->block(), candidates);
+  std::vector<const Node*> surveyed;
   for (Node* candidate : candidates) {
-    auto site = is_fused_operator(candidate) ? survey_fused_operator(candidate, graph, facts, surroundings.backend)
-                                             : survey_softmax(candidate, graph, facts, surroundings.backend);
+    Node* before = candidate->prev();
+    auto site = survey_candidate(candidate, graph, facts, surroundings.backend);
     if (!site) continue;
-    site->entry.path = path;
+    site->entry.path =
+        path.empty() || site->entry.path.empty() ? path + site->entry.path : path + "." + site->entry.path;
     site->entry.method = method;
     const auto decline = [&](const char* reason) {
       site->entry.status = report::SiteStatus::kDeclined;
       site->entry.reason = reason;
       site->proposals.clear();
     };
-    if (site->entry.status == report::SiteStatus::kFused && !surroundings.selected(path)) decline("not selected");
+    if (site->entry.status == report::SiteStatus::kFused && !surroundings.selected(site->entry.path))
+      decline("not selected");
     if (surroundings.has_nested_tensors && is_fast_path(candidate)) {
-      decline("the encoder packs padded batches into nested tensors, which only the fast path takes");
+      const bool is_branch = candidate->owningBlock() != graph->block();  // the code chooses it, and may choose another
+      if (is_branch) {
+        keep_for_nested_tensors(*site, candidate, before);
+      } else {
+        decline("the encoder packs padded batches into nested tensors, which only the fast path takes");
+      }
     }
+    for (std::size_t i = 0; i < surveyed.size() && !site->is_other_path; ++i) {
+      const report::AttentionEntry& arm = found.sites[i].entry;
+      site->is_other_path = are_arms_of_one(surveyed[i], candidate) && arm.status == site->entry.status &&
+                            arm.reason == site->entry.reason;
+    }
+    surveyed.push_back(candidate);
     found.sites.push_back(std::move(*site));
   }
   if (!found.sites.empty()) survey.methods.push_back(std::move(found));
 }
 
+// A scripted nn.TransformerEncoderLayer has its fast path in one method, and in another what it does instead.
+void note_other_paths(Survey& survey, std::size_t first_method) {
+  const auto is_fused = [](const Site& site) { return site.entry.status == report::SiteStatus::kFused; };
+  for (std::size_t i = first_method; i < survey.methods.size(); ++i) {
+    for (const Site& layer : survey.methods[i].sites) {
+      if (layer.entry.form != kEncoderLayerForm || !is_fused(layer)) continue;
+      for (std::size_t j = first_method; j < survey.methods.size(); ++j) {
+        if (j == i) continue;
+        for (Site& other : survey.methods[j].sites) {
+          if (is_fused(other) && other.in_proj_weight.defined() && other.in_proj_weight.is_same(layer.in_proj_weight))
+            other.is_other_path = true;
+        }
+      }
+    }
+  }
+}
+
 void survey_module(const torch::jit::Module& module, const std::string& path, const Surroundings& surroundings,
                    std::unordered_set<const c10::ivalue::Object*>& seen, Survey& survey) {
   if (!seen.insert(module._ivalue().get()).second) return;  // a shared submodule, met under another name
-  for (const auto& method : module.get_methods()) survey_method(module, path, method.name(), surroundings, survey);
+  const std::size_t first_method = survey.methods.size();
+  for (const auto& method : module.get_methods()) {
+    // Such a layer is surveyed where it is called; at the root, nothing calls it.
+    const bool is_called = !path.empty() && is_attention_layer(module.type()) && method.name() == "forward";
+    if (!is_called) survey_method(module, path, method.name(), surroundings, survey);
+  }
+  note_other_paths(survey, first_method);
   for (const auto& child : module.named_children()) {
     survey_module(child.value, path.empty() ? child.name : path + "." + child.name, surroundings, seen, survey);
   }

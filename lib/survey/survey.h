@@ -32,6 +32,13 @@ struct Proposal {
 struct Site {
   report::AttentionEntry entry;     // status kFused here means "can be fused"; the probe has agreed
   std::vector<Proposal> proposals;  // empty when declined; one an output of a site with several
+  // Calls that the proposals make needless. Dead-code elimination keeps calls: accepting removes them by hand.
+  std::vector<torch::jit::Node*> calls = {};
+  // One attention may have several sites of which only one runs: the arms of a branch, or the fast path of one of
+  // torch.nn's layers (known by its packed projection) and what the layer does instead. Where they fare alike they are
+  // reported once: this is not the first of them.
+  at::Tensor in_proj_weight = {};
+  bool is_other_path = false;
 };
 
 // One method of one module instance and what was found in it. Several instances of a scripted type share one method:

@@ -22,7 +22,7 @@ SAMPLES = {
     "padded_encoder": (3, 0, ((1, 1), (2, 17))),
     "rotary_decoder": (3, 0, ((1, 1), (3, 20))),
     "windowed": (4, 0, ((1, 16), (5, 16))),
-    "scripted": (3, 0, ((1, 1), (3, 11))),
+    "scripted": (4, 0, ((1, 1), (3, 11))),  # scripting makes a module of each place at which a shared layer stands
 }
 
 

@@ -177,6 +177,39 @@ TEST_CASE("every spelling of attention is read", "[survey]") {
   }
 }
 
+TEST_CASE("scores from a branch are an attention in each arm, reported once", "[survey]") {
+  for (const char* masked : {"s = s + m", "s = s.masked_fill(m > 0.5, float('-inf'))", "s = (s + m) * 0.5"}) {
+    INFO(masked);
+    const auto sites = survey(module_of("s = torch.matmul(q, k.transpose(-2, -1)) / 2.0\nif m.dim() > 2:\n  " +
+                                        std::string(masked) + "\nreturn torch.matmul(torch.softmax(s, -1), v)"));
+    REQUIRE(sites.size() == 2);
+    for (const Site& site : sites) {
+      INFO(reason_of(site));
+      CHECK(site.entry.status == SiteStatus::kFused);
+    }
+    CHECK_FALSE(sites[0].is_other_path);
+    CHECK(sites[1].is_other_path);
+  }
+}
+
+TEST_CASE("an arm that cannot be fused is named beside one that can", "[survey]") {
+  const auto sites =
+      survey(module_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s * m\n"
+                       "return torch.matmul(torch.softmax(s, -1), v)"));
+  REQUIRE(sites.size() == 2);
+  CHECK(sites[0].entry.status == SiteStatus::kDeclined);
+  CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains("may vary along queries or keys"));
+  CHECK(sites[1].entry.status == SiteStatus::kFused);
+  CHECK_FALSE(sites[1].is_other_path);
+}
+
+TEST_CASE("weights that are seen after a branch stay where they are", "[survey]") {
+  const auto sites =
+      survey(module_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s + m\n"
+                       "p = torch.softmax(s, -1)\nreturn torch.matmul(p, v) + p.sum()"));
+  for (const Site& site : sites) CHECK(site.entry.status == SiteStatus::kDeclined);
+}
+
 TEST_CASE("near misses are left alone, with the reason", "[survey]") {
   for (const NearMiss& miss : kNearMisses) {
     INFO(miss.name);

@@ -31,6 +31,8 @@ Product read_product(torch::jit::Node* node, const GraphFacts& facts);
 
 // --- scores.cpp: from the softmax up to the product ---
 
+// The operands through which scores may come, for the search for a product.
+std::vector<torch::jit::Value*> score_operands(const torch::jit::Node* node);
 // Does the value come from a product through operators that the walk can pass?
 bool leads_to_product(torch::jit::Value* value, const GraphFacts& facts);
 // Walks up from the softmax's input. Returns false when there is no product: not attention.
@@ -67,6 +69,8 @@ bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts);
 
 // --- weights.cpp: from the softmax down to the second product ---
 
+// Does the value reach the method's result without passing through a product? Used to word the reason.
+bool reaches_result(const torch::jit::Value* value);
 // Returns false when the weights meet no product. Throws Declined when they are used for something else as well.
 bool walk_weights(SiteWalk& site, const GraphFacts& facts);
 

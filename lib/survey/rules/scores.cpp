@@ -13,7 +13,8 @@ namespace {
 
 constexpr int kLongestWalk = 40;  // operators between product and softmax
 
-// The operands through which scores may come, for the search for a product.
+}  // namespace
+
 std::vector<Value*> score_operands(const Node* node) {
   const std::string name = kind_name(node);
   if (name == "aten::add" || name == "aten::mul" || name == "aten::maximum" || name == "aten::max") {
@@ -32,8 +33,6 @@ std::vector<Value*> score_operands(const Node* node) {
   }
   return {};
 }
-
-}  // namespace
 
 bool leads_to_product(Value* value, const GraphFacts& facts) {
   std::vector<std::pair<Value*, int>> pending{{value, 0}};

@@ -13,23 +13,6 @@ namespace prim = c10::prim;
 
 namespace {
 
-// Does the value reach the method's result without passing through a product? Used to word the reason.
-bool reaches_result(const Value* value) {
-  std::vector<const Value*> pending{value};
-  std::unordered_set<const Value*> seen;
-  while (!pending.empty()) {
-    const Value* current = pending.back();
-    pending.pop_back();
-    if (!seen.insert(current).second) continue;
-    for (const auto& use : current->uses()) {
-      if (use.user->kind() == prim::Return) return true;
-      if (is_product(use.user)) continue;
-      for (const Value* output : use.user->outputs()) pending.push_back(output);
-    }
-  }
-  return false;
-}
-
 bool is_size_query(const Node* node) {
   const std::string name = kind_name(node);
   return name == "aten::size" || name == "aten::dim" || name == "prim::dtype" || name == "prim::device";
@@ -66,6 +49,22 @@ bool is_inactive_dropout(const Node* node, const GraphFacts& facts) {
 }
 
 }  // namespace
+
+bool reaches_result(const Value* value) {
+  std::vector<const Value*> pending{value};
+  std::unordered_set<const Value*> seen;
+  while (!pending.empty()) {
+    const Value* current = pending.back();
+    pending.pop_back();
+    if (!seen.insert(current).second) continue;
+    for (const auto& use : current->uses()) {
+      if (use.user->kind() == prim::Return) return true;
+      if (is_product(use.user)) continue;
+      for (const Value* output : use.user->outputs()) pending.push_back(output);
+    }
+  }
+  return false;
+}
 
 bool walk_weights(SiteWalk& site, const GraphFacts& facts) {
   Value* weights = site.softmax->output();
