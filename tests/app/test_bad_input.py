@@ -18,7 +18,7 @@ import zipfile
 
 import torch
 
-from program import PROGRAM, TIMEOUT, ProgramTest
+from program import PROGRAM, TIMEOUT, Attention, ProgramTest
 
 SMALL_SAMPLES = pathlib.Path(__file__).parents[2] / "sample_models" / "small"
 
@@ -86,16 +86,23 @@ class OtherFormats(RefusalTest):
         self.assert_refused(file, "is a torch.export program (.pt2)", "torch.export.load")
 
     def test_lite_interpreter_models(self):
-        scripted = torch.jit.script(torch.nn.Linear(16, 4).eval())
-        with_code, without = self.files / "with_code.ptl", self.files / "without.ptl"
+        models = {name: torch.jit.trace(model.eval(), torch.randn(2, 5, 16))
+                  for name, model in (("attention", Attention()), ("linear", torch.nn.Linear(16, 4)))}
+        attention, linear, flat = (self.files / name for name in ("attention.ptl", "linear.ptl", "flat.ptl"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is deprecated
-            scripted._save_for_lite_interpreter(str(with_code))
-            scripted._save_for_lite_interpreter(str(without), _use_flatbuffer=True)
-        self.assert_refused(without, "lite-interpreter model (.ptl) in the flatbuffer format")
-        done = self.convert(with_code, self.output)  # it is TorchScript with bytecode beside it
-        self.assertIn("warning: the checkpoint was also saved for the lite interpreter", done.stderr)
-        self.assert_same_function(with_code, self.output)
+            models["attention"]._save_for_lite_interpreter(str(attention))
+            models["linear"]._save_for_lite_interpreter(str(linear))
+            models["linear"]._save_for_lite_interpreter(str(flat), _use_flatbuffer=True)
+        self.assert_refused(flat, "lite-interpreter model (.ptl) in the flatbuffer format")
+        # Others are TorchScript with bytecode beside it: left out where it is no longer the model's, kept in a mere copy.
+        note = "warning: the checkpoint was also saved for the lite interpreter"
+        done = self.convert(attention, self.output)
+        self.assertIn(note, done.stderr)
+        self.assert_same_function(attention, self.output)
+        done = self.convert(linear, self.output, "--force")
+        self.assertNotIn(note, done.stderr)
+        self.assertEqual(self.output.read_bytes(), linear.read_bytes())
 
     def test_an_onnx_model(self):
         producer = b"pytorch"
