@@ -42,9 +42,9 @@ bool accepts(const AttentionProblem& problem) {
 }
 
 // `suits`: what a tile asks beyond what it can do.
-template <Variant kVariant, bool (*suits)(const AttentionProblem&)>
+template <class Tile, bool (*suits)(const AttentionProblem&)>
 bool accepts_wgmma(const AttentionProblem& problem) {
-  return (kVariant == Variant::kGeneral || is_plain(problem)) && sm90::can_run(problem) && suits(problem);
+  return sm90::takes_scores(problem, Tile::kMode) && sm90::can_run(problem) && suits(problem);
 }
 
 template <DType kDType, int kHeadDim, Variant kVariant, Lengths kLengths = Lengths::kLong>
@@ -64,7 +64,7 @@ constexpr Kernel mma16(const char* name) {
 
 constexpr int kSm90 = 90;
 
-template <DType kDType, class Tile, Variant kVariant, bool (*suits)(const AttentionProblem&) = accepts_any>
+template <DType kDType, class Tile, bool (*suits)(const AttentionProblem&) = accepts_any>
 constexpr Kernel wgmma(const char* name) {
   return {name,
           kSm90,
@@ -72,9 +72,9 @@ constexpr Kernel wgmma(const char* name) {
           kDType,
           Tile::kHeadDim,
           Tile::kValueDim,
-          accepts_wgmma<kVariant, suits>,
+          accepts_wgmma<Tile, suits>,
           sm90::workspace_bytes,
-          launch_sm90<kDType, Tile, kVariant>};
+          launch_sm90<kDType, Tile>};
 }
 
 template <int kHeadDim>
@@ -109,18 +109,26 @@ constexpr std::array kKernels = {
     mma16<kF16, 96, kGeneral, kShort>("sm80-mma-f16-d96-general-short"),
     mma16<kF16, 128, kPlain, kShort>("sm80-mma-f16-d128-short"),
     mma16<kF16, 128, kGeneral, kShort>("sm80-mma-f16-d128-general-short"),
-    wgmma<kF16, sm90::D32, kPlain>("sm90-wgmma-f16-d32"),
-    wgmma<kF16, sm90::D64, kPlain, sm90::fills_192_rows>("sm90-wgmma-f16-d64"),
-    wgmma<kF16, sm90::D64Rows128, kPlain>("sm90-wgmma-f16-d64-rows128"),
-    wgmma<kF16, sm90::D96, kPlain>("sm90-wgmma-f16-d96"),
-    wgmma<kF16, sm90::D128Long, kPlain, sm90::has_many_keys>("sm90-wgmma-f16-d128-long"),
-    wgmma<kF16, sm90::D128, kPlain>("sm90-wgmma-f16-d128"),
-    wgmma<kF16, sm90::D192V128, kPlain>("sm90-wgmma-f16-d192-v128"),
-    wgmma<kF16, sm90::D192, kPlain>("sm90-wgmma-f16-d192"),
-    wgmma<kF16, sm90::D256, kPlain>("sm90-wgmma-f16-d256"),
-    wgmma<kF16, sm90::D64General, kGeneral>("sm90-wgmma-f16-d64-general"),
-    wgmma<kF16, sm90::D128General, kGeneral>("sm90-wgmma-f16-d128-general"),
-    wgmma<kF16, sm90::D256General, kGeneral>("sm90-wgmma-f16-d256-general"),
+    wgmma<kF16, sm90::D32>("sm90-wgmma-f16-d32"),
+    wgmma<kF16, sm90::D64, sm90::fills_192_rows>("sm90-wgmma-f16-d64"),
+    wgmma<kF16, sm90::D64Rows128>("sm90-wgmma-f16-d64-rows128"),
+    wgmma<kF16, sm90::D96, sm90::fills_192_rows>("sm90-wgmma-f16-d96"),
+    wgmma<kF16, sm90::D96Rows128>("sm90-wgmma-f16-d96-rows128"),
+    wgmma<kF16, sm90::D128Long, sm90::has_many_keys>("sm90-wgmma-f16-d128-long"),
+    wgmma<kF16, sm90::D128>("sm90-wgmma-f16-d128"),
+    wgmma<kF16, sm90::D192V128>("sm90-wgmma-f16-d192-v128"),
+    wgmma<kF16, sm90::D192>("sm90-wgmma-f16-d192"),
+    wgmma<kF16, sm90::D256>("sm90-wgmma-f16-d256"),
+    wgmma<kF16, sm90::D64Capped>("sm90-wgmma-f16-d64-capped"),
+    wgmma<kF16, sm90::D128Capped>("sm90-wgmma-f16-d128-capped"),
+    wgmma<kF16, sm90::D256Capped>("sm90-wgmma-f16-d256-capped"),
+    wgmma<kF16, sm90::D64KeyBias>("sm90-wgmma-f16-d64-key-bias"),
+    wgmma<kF16, sm90::D128KeyBias>("sm90-wgmma-f16-d128-key-bias"),
+    wgmma<kF16, sm90::D64Bias>("sm90-wgmma-f16-d64-bias"),
+    wgmma<kF16, sm90::D128Bias>("sm90-wgmma-f16-d128-bias"),
+    wgmma<kF16, sm90::D64General>("sm90-wgmma-f16-d64-general"),
+    wgmma<kF16, sm90::D128General>("sm90-wgmma-f16-d128-general"),
+    wgmma<kF16, sm90::D256General>("sm90-wgmma-f16-d256-general"),
     mma16<kF16, 32, kPlain>("sm80-mma-f16-d32"),
     mma16<kF16, 32, kGeneral>("sm80-mma-f16-d32-general"),
     mma16<kF16, 64, kPlain>("sm80-mma-f16-d64"),
@@ -141,18 +149,26 @@ constexpr std::array kKernels = {
     mma16<kBF16, 96, kGeneral, kShort>("sm80-mma-bf16-d96-general-short"),
     mma16<kBF16, 128, kPlain, kShort>("sm80-mma-bf16-d128-short"),
     mma16<kBF16, 128, kGeneral, kShort>("sm80-mma-bf16-d128-general-short"),
-    wgmma<kBF16, sm90::D32, kPlain>("sm90-wgmma-bf16-d32"),
-    wgmma<kBF16, sm90::D64, kPlain, sm90::fills_192_rows>("sm90-wgmma-bf16-d64"),
-    wgmma<kBF16, sm90::D64Rows128, kPlain>("sm90-wgmma-bf16-d64-rows128"),
-    wgmma<kBF16, sm90::D96, kPlain>("sm90-wgmma-bf16-d96"),
-    wgmma<kBF16, sm90::D128Long, kPlain, sm90::has_many_keys>("sm90-wgmma-bf16-d128-long"),
-    wgmma<kBF16, sm90::D128, kPlain>("sm90-wgmma-bf16-d128"),
-    wgmma<kBF16, sm90::D192V128, kPlain>("sm90-wgmma-bf16-d192-v128"),
-    wgmma<kBF16, sm90::D192, kPlain>("sm90-wgmma-bf16-d192"),
-    wgmma<kBF16, sm90::D256, kPlain>("sm90-wgmma-bf16-d256"),
-    wgmma<kBF16, sm90::D64General, kGeneral>("sm90-wgmma-bf16-d64-general"),
-    wgmma<kBF16, sm90::D128General, kGeneral>("sm90-wgmma-bf16-d128-general"),
-    wgmma<kBF16, sm90::D256General, kGeneral>("sm90-wgmma-bf16-d256-general"),
+    wgmma<kBF16, sm90::D32>("sm90-wgmma-bf16-d32"),
+    wgmma<kBF16, sm90::D64, sm90::fills_192_rows>("sm90-wgmma-bf16-d64"),
+    wgmma<kBF16, sm90::D64Rows128>("sm90-wgmma-bf16-d64-rows128"),
+    wgmma<kBF16, sm90::D96, sm90::fills_192_rows>("sm90-wgmma-bf16-d96"),
+    wgmma<kBF16, sm90::D96Rows128>("sm90-wgmma-bf16-d96-rows128"),
+    wgmma<kBF16, sm90::D128Long, sm90::has_many_keys>("sm90-wgmma-bf16-d128-long"),
+    wgmma<kBF16, sm90::D128>("sm90-wgmma-bf16-d128"),
+    wgmma<kBF16, sm90::D192V128>("sm90-wgmma-bf16-d192-v128"),
+    wgmma<kBF16, sm90::D192>("sm90-wgmma-bf16-d192"),
+    wgmma<kBF16, sm90::D256>("sm90-wgmma-bf16-d256"),
+    wgmma<kBF16, sm90::D64Capped>("sm90-wgmma-bf16-d64-capped"),
+    wgmma<kBF16, sm90::D128Capped>("sm90-wgmma-bf16-d128-capped"),
+    wgmma<kBF16, sm90::D256Capped>("sm90-wgmma-bf16-d256-capped"),
+    wgmma<kBF16, sm90::D64KeyBias>("sm90-wgmma-bf16-d64-key-bias"),
+    wgmma<kBF16, sm90::D128KeyBias>("sm90-wgmma-bf16-d128-key-bias"),
+    wgmma<kBF16, sm90::D64Bias>("sm90-wgmma-bf16-d64-bias"),
+    wgmma<kBF16, sm90::D128Bias>("sm90-wgmma-bf16-d128-bias"),
+    wgmma<kBF16, sm90::D64General>("sm90-wgmma-bf16-d64-general"),
+    wgmma<kBF16, sm90::D128General>("sm90-wgmma-bf16-d128-general"),
+    wgmma<kBF16, sm90::D256General>("sm90-wgmma-bf16-d256-general"),
     mma16<kBF16, 32, kPlain>("sm80-mma-bf16-d32"),
     mma16<kBF16, 32, kGeneral>("sm80-mma-bf16-d32-general"),
     mma16<kBF16, 64, kPlain>("sm80-mma-bf16-d64"),

@@ -19,7 +19,7 @@ template <int kHeadDim>
 cudaError_t launch_tf32x3(const AttentionProblem& problem, cudaStream_t stream);
 
 // float16 or bfloat16 on Hopper's tensor cores (wgmma); Tile: one of sm90/tuning.h.
-template <DType kDType, class Tile, Variant kVariant>
+template <DType kDType, class Tile>
 cudaError_t launch_sm90(const AttentionProblem& problem, void* workspace, cudaStream_t stream);
 
 }  // namespace flashconvert::kernels

@@ -110,11 +110,10 @@ KernelParameters make_parameters(const AttentionProblem& problem, int tile_rows)
   parameters.last_visible =
       problem.window_right < 0 ? clamped(unlimited) : clamped(diagonal + std::min(problem.window_right, 2 * unlimited));
 
-  parameters.scale = problem.scale;
-  parameters.exponent_scale = problem.scale * 1.4426950408889634F;
   const bool capped = problem.softcap > 0.F;
   parameters.softcap = capped ? problem.softcap : 0.F;
-  parameters.inverse_softcap = capped ? 1.F / problem.softcap : 0.F;
+  parameters.score_factor = capped ? problem.scale * (1.F / problem.softcap) : problem.scale;
+  parameters.exponent_scale = (capped ? problem.softcap : problem.scale) * 1.4426950408889634F;
   const bool zero_empty_rows = problem.zero_masked_rows || problem.key_length == 0;
   parameters.empty_row = zero_empty_rows ? 0.F : std::numeric_limits<float>::quiet_NaN();
 

@@ -26,11 +26,10 @@ struct KernelParameters {
   int first_visible = 0;
   int last_visible = 0;
 
-  float scale = 1.F;
-  float exponent_scale = 1.F;  // scale * log2 e: raw scores to powers of two
   float softcap = 0.F;         // 0: none
-  float inverse_softcap = 0.F;
-  float empty_row = 0.F;  // what a row without any visible key is multiplied with: NaN or 0
+  float score_factor = 1.F;    // of raw scores: the scale, or what the hyperbolic tangent is taken of
+  float exponent_scale = 1.F;  // raw scores (under a softcap, their hyperbolic tangents) to powers of two
+  float empty_row = 0.F;       // what a row without any visible key is multiplied with: NaN or 0
 
   // Blocks are numbered head by head; within a section of heads the query tiles with the most keys come first.
   int query_tiles = 0;

@@ -63,9 +63,10 @@ AttentionCase causal(AttentionCase test) {
 void expect_pass(const AttentionCase& test) {
   INFO(describe(test));
   const HostProblem host = make_problem(test);
+  DeviceCase device(test, host);
+  if (device.kernels().empty()) return;  // none of those asked for: spare the reference
   const Expected expected = make_expected(test, host);
   const Judge judge(test, expected);
-  DeviceCase device(test, host);
   for (const char* kernel : device.kernels()) {
     INFO(kernel);
     const DeviceResult result = device.run(kernel);

@@ -45,6 +45,27 @@ TEST_CASE("bias over many tiles, aligned or not", "[masks]") {
   }
 }
 
+TEST_CASE("bias in several times as many tiles as the card has multiprocessors", "[masks][sanitize]") {
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t dim : {64, 128}) {
+      for (const BiasKind kind : {BiasKind::kSameAsQuery, BiasKind::kFloat32, BiasKind::kBoolean}) {
+        for (const BiasShape shape : {BiasShape::kFull, BiasShape::kPerHead, BiasShape::kKeyPadding}) {
+          AttentionCase test = basic(dtype, 300, 304, dim, dim);
+          test.batch = 10;
+          test.heads = 16;
+          test.key_heads = 4;
+          test.bias_kind = kind;
+          test.bias_shape = shape;
+          test.sampled_rows = 401;
+          expect_pass(test);
+          test.diagonal = 4;
+          expect_pass(causal(test));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("whole tiles of keys are hidden", "[masks]") {
   for (const DType dtype : kDTypes) {
     for (const BiasKind kind : {BiasKind::kSameAsQuery, BiasKind::kFloat32, BiasKind::kBoolean}) {
@@ -157,6 +178,27 @@ TEST_CASE("finite masks leave uniform weights where nothing else is left", "[mas
     expect_pass(test);
     test.hidden_value = -1e4F;
     expect_pass(test);
+  }
+}
+
+TEST_CASE("finite padding of every key leaves uniform weights", "[masks]") {
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t dim : {64, 128}) {
+      AttentionCase test = basic(dtype, 90, 140, dim, dim);
+      test.bias_shape = BiasShape::kKeyPadding;
+      test.hidden_share = 1;
+      test.bias_kind = BiasKind::kFloat32;
+      test.hidden_value = -std::numeric_limits<float>::max();
+      expect_pass(test);
+      test.bias_kind = BiasKind::kSameAsQuery;
+      test.hidden_value = dtype == DType::kFloat16 ? -65504.F : -3.3e38F;
+      expect_pass(test);
+      test.hidden_value = -std::numeric_limits<float>::infinity();
+      expect_pass(test);
+      test.zero_masked_rows = true;
+      test.bias_kind = BiasKind::kBoolean;
+      expect_pass(test);
+    }
   }
 }
 

@@ -92,7 +92,7 @@ TEST_CASE("impossible problems are refused", "[selection]") {
 
 TEST_CASE("Hopper has kernels of its own, and no other card runs them", "[selection]") {
   CHECK(selected(problem_of(DType::kFloat16, 64), 90) == "sm90-wgmma-f16-d64-rows128");
-  CHECK(selected(problem_of(DType::kBFloat16, 80), 90) == "sm90-wgmma-bf16-d96");
+  CHECK(selected(problem_of(DType::kBFloat16, 80), 90) == "sm90-wgmma-bf16-d96-rows128");
   CHECK(selected(problem_of(DType::kFloat16, 64), 100) == "sm80-mma-f16-d64");
   CHECK(selected(problem_of(DType::kFloat32, 64), 90) == "sm80-tf32x3-f32-d64");
 }
@@ -103,6 +103,12 @@ TEST_CASE("the Hopper tile follows lengths and dimensions", "[selection]") {
   CHECK(selected(problem, 90) == "sm90-wgmma-f16-d64");
   problem.query_length = 512;
   CHECK(selected(problem, 90) == "sm90-wgmma-f16-d64-rows128");
+
+  AttentionProblem middle = problem_of(DType::kBFloat16, 96);
+  middle.query_length = 197;
+  CHECK(selected(middle, 90) == "sm90-wgmma-bf16-d96-rows128");
+  middle.query_length = 1024;
+  CHECK(selected(middle, 90) == "sm90-wgmma-bf16-d96");
 
   AttentionProblem wide = problem_of(DType::kFloat16, 128);
   CHECK(selected(wide, 90) == "sm90-wgmma-f16-d128");
@@ -129,9 +135,48 @@ TEST_CASE("what the copy engine cannot read goes to the general kernels", "[sele
   problem = problem_of(DType::kFloat16, 64);
   problem.key_length = 0;
   CHECK(selected(problem, 90) == "sm80-mma-f16-d64");
-  problem = problem_of(DType::kFloat16, 64);
-  problem.bias.kind = BiasKind::kBoolean;
-  CHECK(selected(problem, 90) == "sm90-wgmma-f16-d64-general");
+}
+
+TEST_CASE("what happens to the scores decides among Hopper's kernels", "[selection]") {
+  AttentionProblem capped = problem_of(DType::kFloat16, 128);
+  capped.softcap = 30;
+  capped.scale = -1;
+  CHECK(selected(capped, 90) == "sm90-wgmma-f16-d128-capped");
+  capped.bias.kind = BiasKind::kFloat32;
+  CHECK(selected(capped, 90) == "sm90-wgmma-f16-d128-general");
+  AttentionProblem negative = problem_of(DType::kFloat16, 128);
+  negative.scale = -1;
+  CHECK(selected(negative, 90) == "sm90-wgmma-f16-d128-general");
+
+  AttentionProblem padded = problem_of(DType::kBFloat16, 64);
+  for (const BiasKind kind : {BiasKind::kBoolean, BiasKind::kFloat32, BiasKind::kSameAsQuery}) {
+    padded.bias.kind = kind;
+    padded.bias.column_stride = 1;
+    padded.bias.outer_batch_stride = 65;
+    CHECK(selected(padded, 90) == "sm90-wgmma-bf16-d64-key-bias");
+  }
+
+  AttentionProblem full = problem_of(DType::kFloat16, 64);
+  full.bias = {full.query.data, BiasKind::kSameAsQuery, 1, 0, 0, 65 * 72, 72, 1};
+  CHECK(selected(full, 90) == "sm90-wgmma-f16-d64-bias");
+  AttentionProblem odd = full;
+  odd.bias.row_stride = 65;  // not a multiple of 16 bytes
+  CHECK(selected(odd, 90) == "sm90-wgmma-f16-d64-general");
+  odd = full;
+  odd.bias.kind = BiasKind::kFloat32;
+  CHECK(selected(odd, 90) == "sm90-wgmma-f16-d64-general");
+  odd = full;
+  odd.bias.column_stride = 2;
+  CHECK(selected(odd, 90) == "sm90-wgmma-f16-d64-general");
+  odd = full;
+  odd.bias.batch_inner = 2;  // windows
+  CHECK(selected(odd, 90) == "sm90-wgmma-f16-d64-general");
+  AttentionProblem boolean = full;
+  boolean.bias.kind = BiasKind::kBoolean;
+  CHECK(selected(boolean, 90) == "sm90-wgmma-f16-d64-general");  // rows of 72 bytes
+  boolean.bias.row_stride = 80;
+  boolean.bias.head_stride = 65 * 80;
+  CHECK(selected(boolean, 90) == "sm90-wgmma-f16-d64-bias");
 }
 
 TEST_CASE("uneven tiles need a counter", "[selection]") {

@@ -3,7 +3,7 @@
 // them).
 #pragma once
 
-#include <math_constants.h>
+#include <cfloat>
 
 #include "../ptx/math.cuh"
 
@@ -11,23 +11,29 @@ namespace flashconvert::kernels {
 
 inline constexpr float kLog2E = 1.4426950408889634F;
 
-// Scores arrive either raw, to be multiplied by a positive `multiplier` (scale * log2 e) in the instruction that
-// subtracts the maximum; or finished, in natural units. Finished scores are subtracted first and converted to base 2
+// Scores arrive raw, to be multiplied by a positive `multiplier` (scale * log2 e) in the instruction that subtracts the
+// maximum; or as powers of two; or finished, in natural units. The last are subtracted first and converted to base 2
 // afterwards: a finite mask such as float32's lowest value times log2 e would be -inf, and a row that holds nothing
-// else would lose its uniform weights.
-enum class ScoreUnits { kRaw, kNatural };
+// else would lose its uniform weights. Whoever makes powers of two has to see to that.
+enum class ScoreUnits { kRaw, kNatural, kPowersOfTwo };
 
-template <int kRowTiles, ScoreUnits kUnits>
+// When the maximum that weights refer to follows the scores. kLazy: only once they exceed it by a factor of 2^8. Till
+// then weights are that much above 1 at most, which costs no precision in floating point, and nothing has to be
+// rescaled (the conditional rescaling of FlashAttention-4).
+enum class Raise { kAlways, kLazy };
+
+template <int kRowTiles, ScoreUnits kUnits, Raise kRaise = Raise::kAlways>
 struct OnlineSoftmax {
-  float maximum[kRowTiles][2];
-  float sum[kRowTiles][2];  // of this lane's columns only, until finish()
+  float maximum[kRowTiles][2];  // of finished scores; of raw ones times the multiplier
+  float sum[kRowTiles][2];      // of this lane's columns only, until finish()
 
+  // The lowest float, not -inf: as long as nothing is visible, -inf less the maximum has to stay a weight of 0.
   __device__ __forceinline__ void reset() {
 #pragma unroll
     for (int tile = 0; tile < kRowTiles; ++tile) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        maximum[tile][half] = -CUDART_INF_F;
+        maximum[tile][half] = -FLT_MAX;
         sum[tile][half] = 0.F;
       }
     }
@@ -51,7 +57,6 @@ struct OnlineSoftmax {
   template <int kColumnTiles>
   __device__ __forceinline__ float raise_maximum(const float (&columns)[kColumnTiles][4], int tile, int half,
                                                  float& rescale, float multiplier) {
-    const float previous = maximum[tile][half];
     float highest = fmaxf(columns[0][2 * half], columns[0][2 * half + 1]);
 #pragma unroll
     for (int n = 1; n < kColumnTiles; ++n) {
@@ -59,13 +64,17 @@ struct OnlineSoftmax {
     }
     highest = fmaxf(highest, __shfl_xor_sync(0xffffffffU, highest, 1));
     highest = fmaxf(highest, __shfl_xor_sync(0xffffffffU, highest, 2));
-    highest = fmaxf(highest, previous);
-    maximum[tile][half] = highest;
-    // Nothing visible so far: subtract 0, so that -inf stays a weight of 0 instead of becoming NaN.
-    const float reference = highest == -CUDART_INF_F ? 0.F : highest;
-    const float offset = kUnits == ScoreUnits::kRaw ? reference * multiplier : reference;
-    rescale = weight(previous, offset, multiplier);
-    return offset;
+    if constexpr (kUnits == ScoreUnits::kRaw) highest *= multiplier;
+    const float previous = maximum[tile][half];
+    float& current = maximum[tile][half];
+    if constexpr (kRaise == Raise::kLazy) {
+      constexpr float kSlack = 8.F;
+      current = power_of_two(highest - previous) > kSlack ? highest : previous;
+    } else {
+      current = fmaxf(highest, previous);
+    }
+    rescale = ptx::exp2_approximate(power_of_two(previous - current));
+    return current;
   }
   template <int kColumnTiles>
   __device__ __forceinline__ void weigh(float (&columns)[kColumnTiles][4], int tile, int half, float offset,
@@ -89,9 +98,12 @@ struct OnlineSoftmax {
   }
 
 private:
+  static __device__ __forceinline__ float power_of_two(float difference) {
+    return kUnits == ScoreUnits::kNatural ? difference * kLog2E : difference;
+  }
   static __device__ __forceinline__ float weight(float score, float offset, float multiplier) {
-    if constexpr (kUnits == ScoreUnits::kRaw) return ptx::exp2_approximate(fmaf(score, multiplier, -offset));
-    return ptx::exp2_approximate((score - offset) * kLog2E);
+    return ptx::exp2_approximate(kUnits == ScoreUnits::kRaw ? fmaf(score, multiplier, -offset)
+                                                            : power_of_two(score - offset));
   }
 };
 

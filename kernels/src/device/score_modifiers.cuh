@@ -63,19 +63,32 @@ __device__ __forceinline__ float tanh_accurate(float x) {
 template <bool kAccurate, int kRowTiles, int kColumnTiles>
 __device__ __forceinline__ void scale_and_cap(float (&scores)[kRowTiles][kColumnTiles][4], const KernelParameters& p) {
   const bool capped = p.softcap != 0.F;
-  const float factor = capped ? p.scale * p.inverse_softcap : p.scale;
 #pragma unroll
   for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
     for (int n = 0; n < kColumnTiles; ++n) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) scores[m][n][i] *= factor;
+      for (int i = 0; i < 4; ++i) scores[m][n][i] *= p.score_factor;
       if (!capped) continue;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const float x = scores[m][n][i];
         scores[m][n][i] = p.softcap * (kAccurate ? tanh_accurate(x) : tanh_fast(x));
       }
+    }
+  }
+}
+
+// Raw scores become hyperbolic tangents, to be multiplied by the cap. For 16-bit results: the instruction's error,
+// 2^-11 of the score, is that of a score rounded to float16.
+template <int kRowTiles, int kColumnTiles>
+__device__ __forceinline__ void cap_fast(float (&scores)[kRowTiles][kColumnTiles][4], float factor) {
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+    for (int n = 0; n < kColumnTiles; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) scores[m][n][i] = ptx::tanh_approximate(scores[m][n][i] * factor);
     }
   }
 }

@@ -1,5 +1,5 @@
 // Barriers in shared memory and barriers by name. PTX ISA, "Parallel Synchronization and Communication Instructions":
-// mbarrier (init, arrive, arrive.expect_tx, try_wait.parity), bar / barrier, and fence.proxy.async.
+// mbarrier (init, arrive, arrive.expect_tx, test_wait.parity, try_wait.parity), bar / barrier, and fence.proxy.async.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +40,21 @@ __device__ __forceinline__ void barrier_wait(std::uint32_t barrier, std::uint32_
       "}" ::"r"(barrier),
       "r"(parity)
       : "memory");
+}
+
+// Whether the phase of the given parity is complete; never sleeps.
+__device__ __forceinline__ bool barrier_test(std::uint32_t barrier, std::uint32_t parity) {
+  std::uint32_t complete;
+  asm volatile(
+      "{\n"
+      ".reg .pred complete;\n"
+      "mbarrier.test_wait.parity.shared::cta.b64 complete, [%1], %2;\n"
+      "selp.u32 %0, 1, 0, complete;\n"
+      "}"
+      : "=r"(complete)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return complete != 0;
 }
 
 // Barrier `id` (1 to 15; 0 is __syncthreads) of `threads` threads: waits for the others, or only tells them.

@@ -1,5 +1,5 @@
-// Arithmetic that C++ has no exact name for. PTX ISA, section "Floating-Point Instructions: ex2" and "Data Movement
-// and Conversion Instructions: cvt".
+// Arithmetic that C++ has no exact name for. PTX ISA, "Floating-Point Instructions" (ex2, tanh) and "Data Movement and
+// Conversion Instructions" (cvt).
 #pragma once
 
 #include <cuda_bf16.h>
@@ -14,6 +14,13 @@ namespace flashconvert::kernels::ptx {
 __device__ __forceinline__ float exp2_approximate(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// tanh x with a relative error of 2^-11. One instruction of the special-function unit.
+__device__ __forceinline__ float tanh_approximate(float x) {
+  float y;
+  asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 
@@ -33,6 +40,20 @@ __device__ __forceinline__ std::uint32_t pack<__nv_bfloat16>(float low, float hi
   std::uint32_t packed;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
+}
+
+// Two packed numbers as floats, the low half first.
+template <class T>
+__device__ __forceinline__ float2 unpack(std::uint32_t packed);
+
+template <>
+__device__ __forceinline__ float2 unpack<__half>(std::uint32_t packed) {
+  return __half22float2(reinterpret_cast<const __half2&>(packed));
+}
+
+template <>
+__device__ __forceinline__ float2 unpack<__nv_bfloat16>(std::uint32_t packed) {
+  return {__uint_as_float(packed << 16), __uint_as_float(packed & 0xffff0000U)};
 }
 
 }  // namespace flashconvert::kernels::ptx

@@ -46,6 +46,12 @@ constexpr std::uint64_t descriptor_layout(const DescriptorFields& fields) {
 // The address part: bits 0 to 13, in units of 16 bytes. Shared memory ends below 2^18.
 constexpr std::uint64_t descriptor_address(std::uint32_t shared_address) { return (shared_address & 0x3ffffU) >> 4; }
 
+// The lower half of a tile's descriptor: all of it that depends on the address. And the whole, from that half.
+constexpr std::uint32_t descriptor_low(std::uint64_t layout, std::uint32_t shared_address) {
+  return static_cast<std::uint32_t>(layout | descriptor_address(shared_address));
+}
+constexpr std::uint64_t descriptor_from(std::uint64_t layout, std::uint32_t low) { return (layout >> 32 << 32) | low; }
+
 // A tile of `rows` rows read along its rows (Q and K: the inner dimension of the product is contiguous). Sixteen
 // columns on are 32 bytes on, within a panel.
 constexpr std::uint64_t k_major_layout(Swizzle swizzle) {

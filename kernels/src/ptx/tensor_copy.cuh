@@ -12,6 +12,7 @@ namespace flashconvert::kernels::ptx {
 enum class CachePolicy : std::uint64_t {
   kEvictFirst = 0x12F0000000000000ULL,  // read once: queries
   kEvictLast = 0x14F0000000000000ULL,   // read again by other blocks: keys and values
+  kNormal = 0x1000000000000000ULL,
 };
 
 __device__ __forceinline__ void prefetch_tensor_map(const CUtensorMap& map) {

@@ -5,7 +5,7 @@
 
 #include "../device/online_softmax.cuh"
 #include "../device/score_modifiers.cuh"
-#include "../tuning.h"
+#include "bias.cuh"
 #include "epilogue.cuh"
 #include "parameters.h"
 #include "products.cuh"
@@ -14,11 +14,16 @@
 
 namespace flashconvert::kernels::sm90 {
 
-template <class Element, class Tile, Variant kVariant>
+template <class Element, class Tile>
 class Consumer {
   using Plan = SharedMemoryPlan<Tile>;
-  static constexpr bool kGeneral = kVariant == Variant::kGeneral;
-  using Softmax = OnlineSoftmax<1, kGeneral ? ScoreUnits::kNatural : ScoreUnits::kRaw>;
+  static constexpr ScoreMode kMode = Tile::kMode;
+  static constexpr ScoreUnits kUnits = kMode == ScoreMode::kPlain || kMode == ScoreMode::kCapped ? ScoreUnits::kRaw
+                                       : kMode == ScoreMode::kKeyBias ? ScoreUnits::kPowersOfTwo
+                                                                      : ScoreUnits::kNatural;
+  // Rescaling the output is worth a branch where there is much of it.
+  static constexpr Raise kRaise = Tile::kValueDim > 64 ? Raise::kLazy : Raise::kAlways;
+  using Softmax = OnlineSoftmax<1, kUnits, kRaise>;
   using Scores = Accumulators<Tile::kKeys>;
   using Weights = std::uint32_t[Tile::kKeys / 16][4];
   using Output = Accumulators<Tile::kValueDim>;
@@ -93,15 +98,17 @@ private:
     release_key();
     softmax.reset();
     update_first(to, scores, softmax);
+    look_ahead();
     pack_weights(weights, scores);
   }
 
   // All tiles of keys but the last: while the scores of the next tile become weights, the tensor cores have this
   // warpgroup's product of weights and values, and the products of the other warpgroups.
   __device__ __forceinline__ void walk_keys(const Assignment& at, Output& output, Softmax& softmax, Weights& weights) {
+    const std::uint32_t query = own_query();
     for_tiles_down(at.tiles, at.tiles.end - 2, [&](int tile, auto is_plain) {
       Scores scores;
-      issue_products(scores, output, weights);
+      issue_products(query, scores, output, weights);
       ptx::warpgroup_wait<1>();
       ptx::pin_registers(flat<Tile::kKeys>(scores));
       release_key();
@@ -115,7 +122,7 @@ private:
   __device__ __forceinline__ void turn_to(int next, int current, Output& output, Softmax& softmax, Weights& weights) {
     Scores scores;
     wait_query();
-    issue_products(scores, output, weights);
+    issue_products(own_query(), scores, output, weights);
     const float factor[2] = {softmax.finish(0, 0, p_.empty_row), softmax.finish(0, 1, p_.empty_row)};
     softmax.reset();
     ptx::warpgroup_wait<1>();
@@ -125,6 +132,7 @@ private:
     ptx::warpgroup_wait<0>();
     ptx::pin_registers(flat<Tile::kValueDim>(output));
     release_value(key_.before(2));  // its keys, and those of the scores, are released
+    look_ahead();
     pack_weights(weights, scores);
     store(current, output, factor);
     clear(output);
@@ -145,15 +153,17 @@ private:
   }
 
   // Starts QK of the next tile, then PV of this one.
-  __device__ __forceinline__ void issue_products(Scores& scores, Output& output, const Weights& weights) {
-    const QueryKey query_key(own_query(), key_tile());
-    const WeightsValue weights_value(value_tile());
-    wait_key();
+  __device__ __forceinline__ void issue_products(std::uint32_t query, Scores& scores, Output& output,
+                                                 const Weights& weights) {
+    if constexpr (!Tile::kLooksAhead) next_ = {key_tile(), value_tile(), false, false};
+    const QueryKey query_key(query, next_.key);
+    const WeightsValue weights_value(next_.value);
+    if (!next_.key_has_come) wait_key();
     if constexpr (Tile::kTurns) take_turn();
     ptx::warpgroup_fence();
     query_key.issue(scores);
     ptx::warpgroup_commit();
-    wait_value();
+    if (!next_.value_has_come) wait_value();
     ptx::warpgroup_fence();
     weights_value.issue(output, weights);
     ptx::warpgroup_commit();
@@ -198,7 +208,17 @@ private:
   __device__ __forceinline__ void modify_scores(Scores& scores, const Assignment& to, int tile, IsPlain is_plain) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const ScorePosition at = {first_row(to) + lane / 4, tile * Tile::kKeys + lane % 4 * 2};
-    if constexpr (kGeneral) {
+    if constexpr (kMode == ScoreMode::kCapped) {
+      cap_fast(scores, p_.score_factor);
+    } else if constexpr (kMode == ScoreMode::kKeyBias) {
+      wait_bias();
+      add_key_bias<Tile>(scores, p_.exponent_scale, bias_tile());
+      release_bias();
+    } else if constexpr (kMode == ScoreMode::kBias) {
+      wait_bias();
+      add_bias_tile<Element, Tile>(scores, p_, bias_tile(), first_row(to) - to.work.first_row);
+      release_bias();
+    } else if constexpr (kMode == ScoreMode::kGeneral) {
       scale_and_cap<false>(scores, p_);
       add_bias<Element>(scores, p_, bias_offset(p_.bias, to.work.batch, to.work.head), at);
     }
@@ -237,30 +257,48 @@ private:
     ptx::warpgroup_wait<0>();
     ptx::pin_registers(flat<Tile::kValueDim>(output));
     release_value(key_.before(2));  // its keys, and those of the scores, are released
+    look_ahead();
 #pragma unroll
     for (int half = kRowsBeforeWait; half < 2; ++half) {
       softmax.weigh(scores[0], 0, half, offset[half], rescale[half], p_.exponent_scale);
     }
     pack_weights(weights, scores);
+    if (kRaise == Raise::kAlways || __any_sync(0xffffffffU, rescale[0] != 1.F || rescale[1] != 1.F)) {
 #pragma unroll
-    for (int n = 0; n < Tile::kValueDim / 8; ++n) {
+      for (int n = 0; n < Tile::kValueDim / 8; ++n) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) output[0][n][i] *= rescale[i / 2];
+        for (int i = 0; i < 4; ++i) output[0][n][i] *= rescale[i / 2];
+      }
     }
   }
 
+  // Finds out where the next keys and values are and whether they have come: here, where there is time beside the
+  // exponentials. Where the products are issued, each step of that would keep the tensor cores waiting.
+  __device__ __forceinline__ void look_ahead() {
+    if constexpr (!Tile::kLooksAhead) return;
+    const auto value = next_value();
+    next_ = {key_tile(), value_tile(), ptx::barrier_test(shared_ + Plan::kKeyFull + 8 * key_.stage(), key_.parity()),
+             ptx::barrier_test(shared_ + Plan::kValueFull + 8 * value.stage(), value.parity())};
+  }
+
   __device__ __forceinline__ std::uint32_t own_query() const {
-    return uniform(shared_ + Plan::kQuery + query_.stage() * Tile::kQueryBytes +
-                   group_ * kWarpgroupRows * ptx::panel_bytes(Tile::kHeadSwizzle));
+    return QueryKey::operand(shared_ + Plan::kQuery + query_.stage() * Tile::kQueryBytes +
+                             group_ * kWarpgroupRows * ptx::panel_bytes(Tile::kHeadSwizzle));
   }
   __device__ __forceinline__ std::uint32_t key_tile() const {
-    return uniform(shared_ + Plan::kKeys + key_.stage() * Tile::kKeyBytes);
+    return QueryKey::operand(shared_ + Plan::kKeys + key_.stage() * Tile::kKeyBytes);
   }
   __device__ __forceinline__ std::uint32_t value_tile() const {
-    return uniform(shared_ + Plan::kValues + next_value().stage() * Tile::kValueBytes);
+    return WeightsValue::operand(shared_ + Plan::kValues + next_value().stage() * Tile::kValueBytes);
+  }
+
+  __device__ __forceinline__ std::uint32_t bias_tile() const {
+    return uniform(shared_ + Plan::kBias + bias_place().stage() * Tile::kBiasBytes);
   }
 
   __device__ __forceinline__ RingPosition<Tile::kStages> next_value() const { return key_.before(1); }
+  // Scores are modified when their keys have just been released.
+  __device__ __forceinline__ RingPosition<Tile::kStages> bias_place() const { return key_.before(1); }
 
   __device__ __forceinline__ void wait_query() const {
     ptx::barrier_wait(shared_ + Plan::kQueryFull + 8 * query_.stage(), query_.parity());
@@ -270,6 +308,13 @@ private:
   }
   __device__ __forceinline__ void wait_value() const {
     ptx::barrier_wait(shared_ + Plan::kValueFull + 8 * next_value().stage(), next_value().parity());
+  }
+  __device__ __forceinline__ void wait_bias() const {
+    ptx::barrier_wait(shared_ + Plan::kBiasFull + 8 * bias_place().stage(), bias_place().parity());
+  }
+  __device__ __forceinline__ void release_bias() const {
+    __syncwarp();  // every lane has read
+    release(Plan::kBiasEmpty + 8 * bias_place().stage());
   }
   __device__ __forceinline__ void release_query() {
     release(Plan::kQueryEmpty + 8 * query_.stage());
@@ -301,6 +346,12 @@ private:
   Mailbox<Tile> mailbox_;
   RingPosition<Tile::kQueryStages> query_;
   RingPosition<Tile::kStages> key_;  // the next keys; the next values are those of the keys before
+  struct {
+    std::uint32_t key;  // operands of the products
+    std::uint32_t value;
+    bool key_has_come;
+    bool value_has_come;
+  } next_;
 };
 
 }  // namespace flashconvert::kernels::sm90

@@ -7,18 +7,20 @@
 // shared_memory.cuh says where everything lies and who waits for whom.
 #pragma once
 
+#include "bias.cuh"
 #include "consumer.cuh"
 #include "loader.cuh"
 
 namespace flashconvert::kernels::sm90 {
 
-template <class Element, class Tile, Variant kVariant>
+template <class Element, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1) attention_kernel(const __grid_constant__ Parameters p) {
   extern __shared__ __align__(1024) char shared_memory[];
   if (threadIdx.x == 0) {
     ptx::prefetch_tensor_map(p.query);
     ptx::prefetch_tensor_map(p.key);
     ptx::prefetch_tensor_map(p.value);
+    if constexpr (Tile::kMode == ScoreMode::kBias) ptx::prefetch_tensor_map(p.bias);
     SharedMemoryPlan<Tile>::init_barriers(ptx::shared_address(shared_memory));
   }
   __syncthreads();
@@ -28,9 +30,12 @@ __global__ void __launch_bounds__(Tile::kThreads, 1) attention_kernel(const __gr
   if (warpgroup == 0) {
     ptx::release_registers<Tile::kLoaderRegisters>();
     if (threadIdx.x == 0) Loader<Tile>(p, shared_memory).run();
+    if constexpr (Tile::kMode == ScoreMode::kKeyBias) {
+      if (threadIdx.x / 32 == 1) KeyBiasLoader<Element, Tile>(p.common, shared_memory).run();
+    }
   } else {
     ptx::claim_registers<Tile::kComputeRegisters>();
-    Consumer<Element, Tile, kVariant>(p.common, shared_memory, warpgroup - 1).run();
+    Consumer<Element, Tile>(p.common, shared_memory, warpgroup - 1).run();
   }
 }
 

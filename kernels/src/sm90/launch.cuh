@@ -14,10 +14,10 @@
 
 namespace flashconvert::kernels {
 
-template <DType kDType, class Tile, Variant kVariant>
+template <DType kDType, class Tile>
 cudaError_t launch_sm90(const AttentionProblem& problem, void* workspace, cudaStream_t stream) {
   using Element = std::conditional_t<kDType == DType::kFloat16, __half, __nv_bfloat16>;
-  constexpr auto kKernel = sm90::attention_kernel<Element, Tile, kVariant>;
+  constexpr auto kKernel = sm90::attention_kernel<Element, Tile>;
   constexpr int kSharedBytes = sm90::SharedMemoryPlan<Tile>::kBytes;
   if (const cudaError_t error = allow_shared_memory<kKernel>(kSharedBytes); error != cudaSuccess) return error;
 
@@ -37,6 +37,13 @@ cudaError_t launch_sm90(const AttentionProblem& problem, void* workspace, cudaSt
           sm90::make_tensor_map(sm90::value_operand(problem), Tile::kValueSwizzle, Tile::kKeys, parameters.value);
       error != cudaSuccess) {
     return error;
+  }
+  if constexpr (Tile::kMode == sm90::ScoreMode::kBias) {
+    if (const cudaError_t error =
+            sm90::make_tensor_map(sm90::bias_operand(problem), Tile::kBiasSwizzle, Tile::kRows, parameters.bias);
+        error != cudaSuccess) {
+      return error;
+    }
   }
 
   parameters.tile_counter = nullptr;

@@ -84,7 +84,24 @@ private:
     load<Tile::kHeadSwizzle, Tile::kHeadDim, Tile::kKeys>(p_.key, Plan::kKeys + stage * Tile::kKeyBytes,
                                                           Plan::kKeyFull + 8 * stage, tile * Tile::kKeys, work.key_head,
                                                           work.batch, ptx::CachePolicy::kEvictLast);
+    if constexpr (Tile::kMode == ScoreMode::kBias) load_bias(work, tile, stage);
     key_.advance();
+  }
+  // The bias of the keys that were just sent for.
+  __device__ __forceinline__ void load_bias(const Work& work, int tile, int stage) {
+    ptx::barrier_wait(shared_ + Plan::kBiasEmpty + 8 * stage, key_.parity() ^ 1);
+    const BiasView& bias = p_.common.bias;
+    const bool is_boolean = bias.kind == BiasKind::kBoolean;
+    const int panels = is_boolean ? 1 : 2;
+    const int panel_bytes = Tile::kRows * ptx::panel_bytes(Tile::kBiasSwizzle);
+    const std::uint32_t full = shared_ + Plan::kBiasFull + 8 * stage;
+    ptx::barrier_arrive_expect(full, panels * panel_bytes);
+#pragma unroll 1
+    for (int panel = 0; panel < panels; ++panel) {
+      ptx::copy_box(shared_ + Plan::kBias + stage * Tile::kBiasBytes + panel * panel_bytes, p_.bias, full,
+                    tile * Tile::kKeys + panel * 64, work.first_row, bias.head_stride == 0 ? 0 : work.head,
+                    bias.outer_batch_stride == 0 ? 0 : work.batch, ptx::CachePolicy::kNormal);
+    }
   }
   __device__ __forceinline__ void load_value(const Work& work, int tile) {
     const int stage = value_.stage();

@@ -1,4 +1,4 @@
-// What a Hopper kernel is launched with: the common parameters, and the copy engine's maps of Q, K and V.
+// What a Hopper kernel is launched with: the common parameters, and the copy engine's maps of Q, K, V and the bias.
 #pragma once
 
 #include <cuda.h>
@@ -11,6 +11,7 @@ struct Parameters {
   CUtensorMap query;
   CUtensorMap key;
   CUtensorMap value;
+  CUtensorMap bias;  // ScoreMode::kBias alone
   KernelParameters common;
   int* tile_counter;  // zero, in the workspace; null where all tiles cost the same
 };

@@ -21,16 +21,20 @@ __device__ __forceinline__ float (&flat(Accumulators<kColumns>& accumulators))[k
 // would move each of them to a uniform register by itself. Told once, it steps them there.
 __device__ __forceinline__ std::uint32_t uniform(std::uint32_t value) { return __shfl_sync(0xffffffffU, value, 0); }
 
-// Q K^T: 64 rows of queries at `query` (already the warpgroup's own), a tile of keys at `key`; addresses in shared
-// memory, uniform.
+// Q K^T: 64 rows of queries (already the warpgroup's own) and a tile of keys, each named by what `operand` made of its
+// address in shared memory.
 template <class Element, class Tile>
 class QueryKeyProduct {
   static constexpr ptx::Swizzle kSwizzle = Tile::kHeadSwizzle;
+  static constexpr std::uint64_t kLayout = ptx::k_major_layout(kSwizzle);
 
 public:
+  static __device__ __forceinline__ std::uint32_t operand(std::uint32_t address) {
+    return uniform(ptx::descriptor_low(kLayout, address));
+  }
+
   __device__ __forceinline__ QueryKeyProduct(std::uint32_t query, std::uint32_t key)
-      : query_(ptx::k_major_layout(kSwizzle) | ptx::descriptor_address(query)),
-        key_(ptx::k_major_layout(kSwizzle) | ptx::descriptor_address(key)) {}
+      : query_(ptx::descriptor_from(kLayout, query)), key_(ptx::descriptor_from(kLayout, key)) {}
 
   __device__ __forceinline__ void issue(Accumulators<Tile::kKeys>& scores) const {
     constexpr int kPanelColumns = ptx::panel_columns(kSwizzle);
@@ -54,12 +58,17 @@ private:
 template <class Element, class Tile>
 class WeightsValueProduct {
   static constexpr ptx::Swizzle kSwizzle = Tile::kValueSwizzle;
+  static constexpr std::uint64_t kLayout = ptx::mn_major_layout(kSwizzle, Tile::kKeys);
 
 public:
   static constexpr int kSteps = Tile::kKeys / 16;
 
+  static __device__ __forceinline__ std::uint32_t operand(std::uint32_t address) {
+    return uniform(ptx::descriptor_low(kLayout, address));
+  }
+
   __device__ __forceinline__ explicit WeightsValueProduct(std::uint32_t value)
-      : value_(ptx::mn_major_layout(kSwizzle, Tile::kKeys) | ptx::descriptor_address(value)) {}
+      : value_(ptx::descriptor_from(kLayout, value)) {}
 
   __device__ __forceinline__ void issue(Accumulators<Tile::kValueDim>& output,
                                         const std::uint32_t (&weights)[kSteps][4]) const {

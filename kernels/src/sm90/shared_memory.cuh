@@ -39,7 +39,8 @@ struct SharedMemoryPlan {
   static constexpr int kKeys = kQuery + kQueryStages * Tile::kQueryBytes;
   static constexpr int kValues = kKeys + kStages * Tile::kKeyBytes;
 
-  static constexpr int kMailbox = kValues + kStages * Tile::kValueBytes;
+  static constexpr int kBias = kValues + kStages * Tile::kValueBytes;
+  static constexpr int kMailbox = kBias + kStages * Tile::kBiasBytes;
 
   // Barriers of eight bytes. "full": what was asked for has come; "empty": every warp has read it.
   static constexpr int kQueryFull = kMailbox + kMailboxStages * kAssignmentBytes;
@@ -48,7 +49,10 @@ struct SharedMemoryPlan {
   static constexpr int kKeyEmpty = kKeyFull + 8 * kStages;
   static constexpr int kValueFull = kKeyEmpty + 8 * kStages;
   static constexpr int kValueEmpty = kValueFull + 8 * kStages;
-  static constexpr int kMailboxFull = kValueEmpty + 8 * kStages;
+  static constexpr int kBiasStages = has_bias_buffer(Tile::kMode) ? kStages : 0;
+  static constexpr int kBiasFull = kValueEmpty + 8 * kStages;
+  static constexpr int kBiasEmpty = kBiasFull + 8 * kBiasStages;
+  static constexpr int kMailboxFull = kBiasEmpty + 8 * kBiasStages;
   static constexpr int kMailboxEmpty = kMailboxFull + 8 * kMailboxStages;
   static constexpr int kBytes = kMailboxEmpty + 8 * kMailboxStages;
 
@@ -56,20 +60,22 @@ struct SharedMemoryPlan {
   static_assert(Tile::kQueryBytes % 1024 == 0 && Tile::kKeyBytes % 1024 == 0 && Tile::kValueBytes % 1024 == 0,
                 "swizzled panels have to start at multiples of 1024 bytes");
 
-  // Readers tell by one lane of each warp.
+  // Readers tell by one lane of each warp. The warp that loads the bias of the keys reads the mailbox too.
   static constexpr int kReaders = Tile::kWarpgroups * 4;
+  static constexpr int kMailboxReaders = kReaders + (Tile::kMode == ScoreMode::kKeyBias ? 1 : 0);
 
   static __device__ __forceinline__ void init_barriers(std::uint32_t shared) {
-    const auto init_ring = [&](int full, int empty, int stages) {
+    const auto init_ring = [&](int full, int empty, int stages, int readers) {
       for (int stage = 0; stage < stages; ++stage) {
         ptx::barrier_init(shared + full + 8 * stage, 1);
-        ptx::barrier_init(shared + empty + 8 * stage, kReaders);
+        ptx::barrier_init(shared + empty + 8 * stage, readers);
       }
     };
-    init_ring(kQueryFull, kQueryEmpty, kQueryStages);
-    init_ring(kKeyFull, kKeyEmpty, kStages);
-    init_ring(kValueFull, kValueEmpty, kStages);
-    init_ring(kMailboxFull, kMailboxEmpty, kMailboxStages);
+    init_ring(kQueryFull, kQueryEmpty, kQueryStages, kReaders);
+    init_ring(kKeyFull, kKeyEmpty, kStages, kReaders);
+    init_ring(kValueFull, kValueEmpty, kStages, kReaders);
+    init_ring(kBiasFull, kBiasEmpty, kBiasStages, kReaders);
+    init_ring(kMailboxFull, kMailboxEmpty, kMailboxStages, kMailboxReaders);
     ptx::fence_barrier_init();
   }
 };

@@ -9,14 +9,16 @@
 
 namespace flashconvert::kernels::sm90 {
 
-// An operand [batch, heads, length, columns] of 16-bit elements.
+enum class MapElement { kFloat16, kBFloat16, kBoolean };
+
+// An operand [batch, heads, length, columns].
 struct Operand {
   TensorView view;
   std::int64_t batch = 0;
   std::int64_t heads = 0;
   std::int64_t length = 0;
   std::int64_t columns = 0;
-  DType dtype = DType::kFloat16;
+  MapElement element = MapElement::kFloat16;
 };
 
 // Whether the engine can read it: not empty, rows, heads and batches at multiples of 16 bytes, no negative strides.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../ptx/matrix_descriptor.h"
+#include "score_mode.h"
 
 namespace flashconvert::kernels::sm90 {
 
@@ -14,7 +15,12 @@ inline constexpr int kRegistersPerSm = 65536;
 // Whether the warpgroups issue their products in turn, so that one's softmax meets another's products.
 enum class Turns : bool { kFree, kOrdered };
 
-template <int kHeadDim_, int kValueDim_, int kWarpgroups_, int kKeys_, int kStages_, int kQueryStages_, Turns kTurns_>
+// Whether what the next products need is looked up during the softmax, or when they are issued. The first takes a few
+// instructions more and shortens the way from one product to the next.
+enum class LookUp : bool { kWhenIssued, kAhead };
+
+template <int kHeadDim_, int kValueDim_, int kWarpgroups_, int kKeys_, int kStages_, int kQueryStages_, Turns kTurns_,
+          LookUp kLookUp_, ScoreMode kMode_ = ScoreMode::kPlain>
 struct Tile {
   static constexpr int kHeadDim = kHeadDim_;
   static constexpr int kValueDim = kValueDim_;
@@ -23,6 +29,8 @@ struct Tile {
   static constexpr int kStages = kStages_;            // tiles of K and of V in shared memory
   static constexpr int kQueryStages = kQueryStages_;  // with 2, the next queries are there before the last are done
   static constexpr bool kTurns = kTurns_ == Turns::kOrdered && kWarpgroups_ > 1;
+  static constexpr bool kLooksAhead = kLookUp_ == LookUp::kAhead;
+  static constexpr ScoreMode kMode = kMode_;
 
   static constexpr int kRows = kWarpgroups * kWarpgroupRows;
   static constexpr int kThreads = (kWarpgroups + 1) * kWarpgroupThreads;
@@ -37,6 +45,13 @@ struct Tile {
   static constexpr int kQueryBytes = kRows * kHeadDim * 2;
   static constexpr int kKeyBytes = kKeys * kHeadDim * 2;
   static constexpr int kValueBytes = kKeys * kValueDim * 2;
+  // One stage of the bias: a number for each key, or a tile for the queries and keys. Its panels hold 128 bytes of a
+  // row, 64 elements in 16 bits or 128 booleans.
+  static constexpr ptx::Swizzle kBiasSwizzle = ptx::Swizzle::k128;
+  static constexpr int kBiasBytes = kMode == ScoreMode::kKeyBias ? kKeys * 4
+                                    : kMode == ScoreMode::kBias  ? kRows * kKeys * 2
+                                                                 : 0;
+  static_assert(kMode != ScoreMode::kBias || kKeys == 128, "the bias comes in whole panels of either kind");
 
   // setmaxnreg moves registers within what the block was launched with: a multiple of 8 for every thread.
   static constexpr int kLaunchRegisters = kRegistersPerSm / kThreads / 8 * 8;

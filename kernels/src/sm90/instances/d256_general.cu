@@ -2,8 +2,6 @@
 #include "../launch.cuh"
 
 namespace flashconvert::kernels {
-template cudaError_t launch_sm90<DType::kFloat16, sm90::D256General, Variant::kGeneral>(const AttentionProblem&, void*,
-                                                                                        cudaStream_t);
-template cudaError_t launch_sm90<DType::kBFloat16, sm90::D256General, Variant::kGeneral>(const AttentionProblem&, void*,
-                                                                                         cudaStream_t);
+template cudaError_t launch_sm90<DType::kFloat16, sm90::D256General>(const AttentionProblem&, void*, cudaStream_t);
+template cudaError_t launch_sm90<DType::kBFloat16, sm90::D256General>(const AttentionProblem&, void*, cudaStream_t);
 }  // namespace flashconvert::kernels

@@ -1,0 +1,7 @@
+// 16-bit attention on Hopper: heads of up to 256, with a softcap.
+#include "../launch.cuh"
+
+namespace flashconvert::kernels {
+template cudaError_t launch_sm90<DType::kFloat16, sm90::D256Capped>(const AttentionProblem&, void*, cudaStream_t);
+template cudaError_t launch_sm90<DType::kBFloat16, sm90::D256Capped>(const AttentionProblem&, void*, cudaStream_t);
+}  // namespace flashconvert::kernels
