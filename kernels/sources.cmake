@@ -1,11 +1,14 @@
 # flashconvert_kernels: a static library, hidden symbols, its own copy of the CUDA runtime.
 #
-# The general kernels are compiled to machine code for sm_80, which sm_86 and sm_89 run too, and for sm_90, and to PTX,
-# from which the driver compiles for anything newer. Hopper's own use instructions that exist as sm_90a alone.
+# The general kernels are compiled to machine code for sm_80, which sm_86 and sm_89 run too, and for sm_90 (as compute_90:
+# kernels that overlap need it), and to PTX, from which the driver compiles for anything newer. Hopper's own use
+# instructions that exist as sm_90a alone.
 file(GLOB sm80_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/instances/*.cu)
 file(GLOB sm90_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/sm90/instances/*.cu)
-set_source_files_properties(${sm80_sources}
-                            PROPERTIES COMPILE_OPTIONS "-gencode=arch=compute_80,code=[sm_80,sm_90,compute_80]")
+set_source_files_properties(
+  ${sm80_sources}
+  PROPERTIES COMPILE_OPTIONS
+             "-gencode=arch=compute_80,code=sm_80;-gencode=arch=compute_90,code=[sm_90,compute_90]")
 
 # What makes a Hopper kernel slow without making it wrong fails the build: spills and arrays in local memory, which ptxas
 # warns of, and products that it serialises, which it only remarks on (fail-on-serialised).
@@ -22,9 +25,11 @@ add_library(
   flashconvert_kernels STATIC
   src/device_facts.cpp
   src/dispatch.cpp
+  src/packed_heads.cpp
   src/parameters.cpp
   src/sm90/operands.cpp
   src/sm90/tensor_map.cpp
+  src/splits.cpp
   ${sm80_sources}
   $<TARGET_OBJECTS:flashconvert_kernels_sm90>)
 

@@ -12,6 +12,7 @@
 #include "kernel_list.h"
 #include "parameters.h"
 #include "sm90/operands.h"
+#include "splits.h"
 
 namespace flashconvert::kernels {
 namespace {
@@ -34,8 +35,7 @@ constexpr int kSm80 = 80;
 
 bool accepts_any(const AttentionProblem& /*problem*/) { return true; }
 bool is_short(const AttentionProblem& problem) { return problem.query_length <= 64; }
-std::size_t no_workspace(const AttentionProblem& /*problem*/) { return 0; }
-
+bool has_keys_to_split(const AttentionProblem& problem) { return problem.key_length >= 1024; }
 template <Variant kVariant, Lengths kLengths>
 bool accepts(const AttentionProblem& problem) {
   return (kVariant == Variant::kGeneral || is_plain(problem)) && (kLengths == Lengths::kLong || is_short(problem));
@@ -56,10 +56,21 @@ constexpr Kernel mma16(const char* name) {
           kHeadDim,
           kHeadDim,
           accepts<kVariant, kLengths>,
-          no_workspace,
-          [](const AttentionProblem& problem, void* /*workspace*/, cudaStream_t stream) {
-            return launch_mma16<kDType, kHeadDim, kVariant, kLengths>(problem, stream);
-          }};
+          [](const AttentionProblem& problem) {
+            return split_workspace_bytes(problem, mma16_tile(kHeadDim, kVariant, kLengths));
+          },
+          launch_mma16<kDType, kHeadDim, kVariant, kLengths>};
+}
+
+// The heads that have no short tiles: their ordinary ones, where splitting the keys among blocks beats Hopper's
+// kernels.
+template <DType kDType, int kHeadDim, Variant kVariant>
+constexpr Kernel mma16_split(const char* name) {
+  Kernel kernel = mma16<kDType, kHeadDim, kVariant>(name);
+  kernel.accepts = [](const AttentionProblem& problem) {
+    return is_short(problem) && has_keys_to_split(problem) && accepts<kVariant, Lengths::kLong>(problem);
+  };
+  return kernel;
 }
 
 constexpr int kSm90 = 90;
@@ -86,10 +97,8 @@ constexpr Kernel tf32x3(const char* name) {
           kHeadDim,
           kHeadDim,
           accepts_any,
-          no_workspace,
-          [](const AttentionProblem& problem, void* /*workspace*/, cudaStream_t stream) {
-            return launch_tf32x3<kHeadDim>(problem, stream);
-          }};
+          [](const AttentionProblem& problem) { return split_workspace_bytes(problem, tf32x3_tile(kHeadDim)); },
+          launch_tf32x3<kHeadDim>};
 }
 
 constexpr DType kF16 = DType::kFloat16;
@@ -109,6 +118,10 @@ constexpr std::array kKernels = {
     mma16<kF16, 96, kGeneral, kShort>("sm80-mma-f16-d96-general-short"),
     mma16<kF16, 128, kPlain, kShort>("sm80-mma-f16-d128-short"),
     mma16<kF16, 128, kGeneral, kShort>("sm80-mma-f16-d128-general-short"),
+    mma16_split<kF16, 192, kPlain>("sm80-mma-f16-d192-short"),
+    mma16_split<kF16, 192, kGeneral>("sm80-mma-f16-d192-general-short"),
+    mma16_split<kF16, 256, kPlain>("sm80-mma-f16-d256-short"),
+    mma16_split<kF16, 256, kGeneral>("sm80-mma-f16-d256-general-short"),
     wgmma<kF16, sm90::D32>("sm90-wgmma-f16-d32"),
     wgmma<kF16, sm90::D64, sm90::fills_192_rows>("sm90-wgmma-f16-d64"),
     wgmma<kF16, sm90::D64Rows128>("sm90-wgmma-f16-d64-rows128"),
@@ -149,6 +162,10 @@ constexpr std::array kKernels = {
     mma16<kBF16, 96, kGeneral, kShort>("sm80-mma-bf16-d96-general-short"),
     mma16<kBF16, 128, kPlain, kShort>("sm80-mma-bf16-d128-short"),
     mma16<kBF16, 128, kGeneral, kShort>("sm80-mma-bf16-d128-general-short"),
+    mma16_split<kBF16, 192, kPlain>("sm80-mma-bf16-d192-short"),
+    mma16_split<kBF16, 192, kGeneral>("sm80-mma-bf16-d192-general-short"),
+    mma16_split<kBF16, 256, kPlain>("sm80-mma-bf16-d256-short"),
+    mma16_split<kBF16, 256, kGeneral>("sm80-mma-bf16-d256-general-short"),
     wgmma<kBF16, sm90::D32>("sm90-wgmma-bf16-d32"),
     wgmma<kBF16, sm90::D64, sm90::fills_192_rows>("sm90-wgmma-bf16-d64"),
     wgmma<kBF16, sm90::D64Rows128>("sm90-wgmma-bf16-d64-rows128"),
@@ -222,7 +239,11 @@ const char* select_kernel(const AttentionProblem& problem, int compute_capabilit
 }
 
 std::size_t workspace_bytes(const AttentionProblem& problem, int compute_capability) {
-  const Kernel* kernel = find_kernel(problem, compute_capability);
+  return workspace_bytes_with(nullptr, problem, compute_capability);
+}
+
+std::size_t workspace_bytes_with(const char* kernel_name, const AttentionProblem& problem, int compute_capability) {
+  const Kernel* kernel = find_kernel(problem, compute_capability, kernel_name);
   return kernel == nullptr ? 0 : kernel->workspace_bytes(problem);
 }
 

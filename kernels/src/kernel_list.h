@@ -12,11 +12,11 @@ namespace flashconvert::kernels {
 
 // float16 or bfloat16, on tensor cores with fp32 accumulation.
 template <DType kDType, int kHeadDim, Variant kVariant, Lengths kLengths>
-cudaError_t launch_mma16(const AttentionProblem& problem, cudaStream_t stream);
+cudaError_t launch_mma16(const AttentionProblem& problem, void* workspace, cudaStream_t stream);
 
 // float32, as three TF32 products on tensor cores.
 template <int kHeadDim>
-cudaError_t launch_tf32x3(const AttentionProblem& problem, cudaStream_t stream);
+cudaError_t launch_tf32x3(const AttentionProblem& problem, void* workspace, cudaStream_t stream);
 
 // float16 or bfloat16 on Hopper's tensor cores (wgmma); Tile: one of sm90/tuning.h.
 template <DType kDType, class Tile>

@@ -1,26 +1,53 @@
-// Launches attention_kernel for an engine: one block per query tile of each head.
+// Launches attention_kernel for an engine: one block per query tile of each head, or several that share its keys.
 #pragma once
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
+
+#include "combine_splits.h"
 #include "device/attention_kernel.cuh"
-#include "parameters.h"
+#include "device_facts.h"
+#include "packed_heads.h"
 #include "shared_limit.h"
+#include "splits.h"
 
 namespace flashconvert::kernels {
 
+// How many blocks the current device runs at a time; never more than the tile was made for, although a card may have
+// room for them, since `split_workspace_bytes` counts on that.
 template <class Engine>
-cudaError_t launch_attention(const AttentionProblem& problem, cudaStream_t stream) {
+cudaError_t resident_blocks(int& count) {
+  static DeviceFact per_multiprocessor;
+  if (const cudaError_t error = multiprocessor_count(count); error != cudaSuccess) return error;
+  int blocks = 0;
+  const cudaError_t error = per_multiprocessor.get(blocks, [](int /*device*/, int& value) {
+    return cudaOccupancyMaxActiveBlocksPerMultiprocessor(&value, attention_kernel<Engine>, Engine::kThreads,
+                                                         Engine::kSharedBytes);
+  });
+  count = std::min(count, kMostMultiprocessors) * std::min(blocks, Engine::kTile.blocks_per_sm);
+  return error;
+}
+
+template <class Engine>
+cudaError_t launch_attention(const AttentionProblem& problem, void* workspace, cudaStream_t stream) {
   if (const cudaError_t error = allow_shared_memory<attention_kernel<Engine>>(Engine::kSharedBytes);
       error != cudaSuccess)
     return error;
-  const KernelParameters parameters = make_parameters(problem, Engine::kRows);
+  int blocks = 0;
+  if (const cudaError_t error = resident_blocks<Engine>(blocks); error != cudaSuccess) return error;
+  KernelParameters parameters = make_packed_parameters(problem, Engine::kRows);
+  set_splits(parameters, split_count(parameters, Engine::kTile, blocks), workspace);
+
   cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(parameters.query_tiles) * static_cast<unsigned>(parameters.total_heads));
+  config.gridDim = dim3(static_cast<unsigned>(parameters.query_tiles) * static_cast<unsigned>(parameters.total_heads),
+                        static_cast<unsigned>(parameters.splits));
   config.blockDim = dim3(Engine::kThreads);
   config.dynamicSmemBytes = Engine::kSharedBytes;
   config.stream = stream;
-  return cudaLaunchKernelEx(&config, attention_kernel<Engine>, parameters);
+  const cudaError_t error = cudaLaunchKernelEx(&config, attention_kernel<Engine>, parameters);
+  if (error != cudaSuccess || parameters.splits == 1) return error;
+  return launch_combine_splits(problem.dtype, parameters, Engine::Softmax::kMaximumScale, stream);
 }
 
 }  // namespace flashconvert::kernels

@@ -14,7 +14,7 @@ struct KernelParameters {
   TensorView output;  // `data` is written
   BiasView bias;
 
-  int query_length = 0;
+  int query_length = 0;  // the rows of a head
   int key_length = 0;
   int head_dim = 0;
   int value_dim = 0;
@@ -26,6 +26,13 @@ struct KernelParameters {
   int first_visible = 0;
   int last_visible = 0;
 
+  // Grouped heads can be packed (packed_heads.h): a "head" is then one of keys and values, and its rows are the queries
+  // of all the heads that share it, row = query * packed_heads + head in the group. 1: a row is a query.
+  int packed_heads = 1;
+  int row_shift = 0;                     // row >> row_shift is the row's query, where a window asks for it
+  std::int64_t packed_query_stride = 0;  // from one head of a group to the next
+  std::int64_t packed_output_stride = 0;
+
   float softcap = 0.F;         // 0: none
   float score_factor = 1.F;    // of raw scores: the scale, or what the hyperbolic tangent is taken of
   float exponent_scale = 1.F;  // raw scores (under a softcap, their hyperbolic tangents) to powers of two
@@ -35,6 +42,13 @@ struct KernelParameters {
   int query_tiles = 0;
   int total_heads = 0;  // batch * heads
   int heads_per_section = 1;
+
+  // The keys of a head can be split among blocks (splits.h), which leave unfinished rows: the sums of weighted values
+  // [splits, total_heads, query_length, partial_columns], and the maximum and sum of each row's weights, in pairs.
+  int splits = 1;
+  int partial_columns = 0;  // value_dim, rounded up to 16 bytes
+  float* partial_outputs = nullptr;
+  float* partial_sums = nullptr;
 
   bool vector_loads = false;   // query, key and value rows start at multiples of 16 bytes
   bool vector_stores = false;  // so do the rows of the output

@@ -16,10 +16,13 @@ std::size_t device_bytes(const Operand& operand, DType dtype) {
                                 : static_cast<std::size_t>(operand.elements * element_bytes(dtype));
 }
 
-// What the preferred kernel needs; another one, run by its name, may need a little where that one needs nothing.
-std::size_t workspace_size(const AttentionProblem& problem) {
-  constexpr std::size_t kLittle = 256;
-  return std::max(workspace_bytes(problem, device_compute_capability()), kLittle);
+// What the kernel needs that needs most.
+std::size_t workspace_size(const AttentionProblem& problem, const std::vector<const char*>& kernels) {
+  std::size_t most = 0;
+  for (const char* kernel : kernels) {
+    most = std::max(most, workspace_bytes_with(kernel, problem, device_compute_capability()));
+  }
+  return most;
 }
 
 std::vector<const char*> kernels_of(const AttentionProblem& problem) {
@@ -57,8 +60,8 @@ DeviceCase::DeviceCase(const AttentionCase& test, const HostProblem& host)
       bias_(host.bias.bytes),
       output_(static_cast<std::size_t>(host.output_elements * element_bytes(test.dtype))),
       problem_(placed(host, query_, key_, value_, bias_, output_)),
-      workspace_(workspace_size(problem_)),
-      kernels_(kernels_of(problem_)) {}
+      kernels_(kernels_of(problem_)),
+      workspace_(workspace_size(problem_, kernels_)) {}
 
 void DeviceCase::start(const char* kernel, const Stream& stream) {
   const int code = attention_forward_with(kernel, problem_, workspace_.at(0), stream.handle());

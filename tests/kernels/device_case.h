@@ -45,8 +45,8 @@ private:
   std::vector<std::int64_t> rows_;
   Buffer query_, key_, value_, bias_, output_;
   AttentionProblem problem_;
-  Buffer workspace_;
   std::vector<const char*> kernels_;
+  Buffer workspace_;
 };
 
 }  // namespace flashconvert::kernels::testing

@@ -16,6 +16,9 @@ std::vector<AttentionCase> representative(DType dtype) {
   short_sequences.batch = 40;
   AttentionCase few_queries = basic(dtype, 1, 3000, 128, 128);
   few_queries.heads = 8;
+  AttentionCase few_biased_queries = causal(basic(dtype, 40, 2100, 64, 64));
+  few_biased_queries.diagonal = 2060;
+  few_biased_queries.bias_kind = BiasKind::kFloat32;
   AttentionCase many_tiles = basic(dtype, 400, 400, 64, 64);
   many_tiles.batch = 1;
   many_tiles.heads = many_tiles.key_heads = 64;
@@ -26,6 +29,7 @@ std::vector<AttentionCase> representative(DType dtype) {
           biased,
           short_sequences,
           few_queries,
+          few_biased_queries,
           basic(dtype, 260, 260, 256, 256)};
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "../parameters.h"
+#include "../ptx/dependent_launch.cuh"
 #include "../tuning.h"
 #include "schedule.cuh"
 #include "score_modifiers.cuh"
@@ -47,8 +48,10 @@ template <class Engine>
 __device__ __forceinline__ BlockState make_block_state(const KernelParameters& p) {
   using Element = typename Engine::Element;
   const Work work = decode_block(p, static_cast<int>(blockIdx.x), Engine::kRows);
-  return {work, visible_key_tiles(p, work.first_row, Engine::kRows, Engine::kKeys),
-          head_data<Element>(p.key, work.batch, work.key_head), head_data<Element>(p.value, work.batch, work.key_head),
+  KeyTiles tiles = visible_key_tiles<Rows::kPacked>(p, work.first_row, Engine::kRows, Engine::kKeys);
+  if (p.splits > 1) tiles = split_key_tiles(tiles, static_cast<int>(blockIdx.y), p.splits);
+  return {work, tiles, head_data<Element>(p.key, work.batch, work.key_head),
+          head_data<Element>(p.value, work.batch, work.key_head),
           Engine::kGeneral ? bias_offset(p.bias, work.batch, work.head) : 0};
 }
 
@@ -67,27 +70,34 @@ struct Loader {
 
   __device__ __forceinline__ void query() const {
     const Work& work = state.work;
-    load<QueryCopy>(head_data<Element>(p.query, work.batch, work.head), p.query.row_stride, work.first_row,
-                    p.query_length, p.head_dim, Plan::kQuery);
+    const Element* head = head_data<Element>(p.query, work.batch, work.head);
+    const auto row_offset = [rows = query_rows(p), &work](int row) { return rows(work.first_row + row); };
+    const int rows = p.query_length - work.first_row;
+    if (!Engine::kGeneral || p.vector_loads) {
+      QueryCopy::load_rows_async(ptx::shared_address(shared) + Plan::kQuery, head, row_offset, rows, p.head_dim);
+    } else {
+      QueryCopy::load_elements(shared + Plan::kQuery, head, row_offset, rows, p.head_dim);
+    }
   }
   __device__ __forceinline__ void key(int tile, int stage) const {
-    load<KeyCopy>(static_cast<const Element*>(state.keys), p.key.row_stride, tile * Engine::kKeys, p.key_length,
-                  p.head_dim, Plan::kKey + stage * Plan::kStageBytes);
+    load(static_cast<const Element*>(state.keys), p.key.row_stride, tile * Engine::kKeys, p.head_dim,
+         Plan::kKey + stage * Plan::kStageBytes);
   }
   __device__ __forceinline__ void value(int tile, int stage) const {
-    load<KeyCopy>(static_cast<const Element*>(state.values), p.value.row_stride, tile * Engine::kKeys, p.key_length,
-                  p.value_dim, Plan::kValue + stage * Plan::kStageBytes);
+    load(static_cast<const Element*>(state.values), p.value.row_stride, tile * Engine::kKeys, p.value_dim,
+         Plan::kValue + stage * Plan::kStageBytes);
   }
 
 private:
-  template <class Copy>
-  __device__ __forceinline__ void load(const Element* head, std::int64_t row_stride, int first_row, int length,
-                                       int columns, int offset) const {
-    const typename Copy::Source source = {head + first_row * row_stride, row_stride, length - first_row, columns};
+  __device__ __forceinline__ void load(const Element* head, std::int64_t row_stride, int first_key, int columns,
+                                       int offset) const {
+    const typename KeyCopy::Source source = {head + first_key * row_stride, row_stride, p.key_length - first_key,
+                                             columns};
     if (!Engine::kGeneral || p.vector_loads) {
-      Copy::load_async(ptx::shared_address(shared) + offset, source);
+      KeyCopy::load_async(ptx::shared_address(shared) + offset, source);
     } else {
-      Copy::load_elements(shared + offset, source);
+      KeyCopy::load_elements(
+          shared + offset, source.first, [row_stride](int row) { return row * row_stride; }, source.rows, columns);
     }
   }
 };
@@ -111,10 +121,35 @@ __device__ __forceinline__ void store_output(const KernelParameters& p, const Wo
   Engine::stage_output(shared, warp_row, output, factor);
   __syncwarp();
   const int first_row = work.first_row + warp_row;
-  Element* to = static_cast<Element*>(const_cast<void*>(p.output.data)) + work.batch * p.output.batch_stride +
-                work.head * p.output.head_stride + first_row * p.output.row_stride;
+  Element* head = static_cast<Element*>(const_cast<void*>(p.output.data)) + work.batch * p.output.batch_stride +
+                  work.head * p.output.head_stride;
+  const auto row_offset = [rows = output_rows(p), first_row](int row) { return rows(first_row + row); };
   store_warp_tile<Element, typename Engine::Layout, kWarpRows, Engine::kHeadDim>(
-      to, p.output.row_stride, p.query_length - first_row, p.value_dim, p.vector_stores, shared, warp_row);
+      head, row_offset, p.query_length - first_row, p.value_dim, p.vector_stores, shared, warp_row);
+}
+
+// Leaves the warp's rows unfinished, with their maxima and sums, for combine_splits.
+template <class Engine>
+__device__ __forceinline__ void store_partial(const KernelParameters& p, const Work& work,
+                                              const typename Engine::Output& output,
+                                              const typename Engine::Softmax& softmax) {
+  const int lane = lane_index();
+  const int first_row = work.first_row + warp_index() * 16 * Engine::kRowTiles + lane / 4;
+  const std::int64_t head = static_cast<std::int64_t>(blockIdx.y) * p.total_heads + work.batch * p.heads + work.head;
+#pragma unroll
+  for (int m = 0; m < Engine::kRowTiles; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float sum = softmax.total_sum(m, half);
+      const int row = first_row + 16 * m + 8 * half;
+      if (row >= p.query_length) continue;
+      const std::int64_t place = head * p.query_length + row;
+      if (lane % 4 == 0) {
+        reinterpret_cast<float2*>(p.partial_sums)[place] = make_float2(softmax.maximum[m][half], sum);
+      }
+      Engine::store_partial_row(p.partial_outputs + place * p.partial_columns, p.partial_columns, output, m, half);
+    }
+  }
 }
 
 template <class Engine>
@@ -128,6 +163,7 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
   BlockState& state = *reinterpret_cast<BlockState*>(shared + Plan::kState);
   if (threadIdx.x == 0) state = make_block_state<Engine>(p);
   __syncthreads();
+  ptx::allow_dependent_launch();
   const Loader<Engine> load = {p, state, shared};
 
   typename Engine::Output output = {};
@@ -149,9 +185,13 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
     }
     ptx::commit_async_copies();
 
+    // A warp whose rows do not exist only helps to load.
+    const int warp_row = state.work.first_row + warp_index() * 16 * Engine::kRowTiles;
+    const bool has_rows = !Engine::kSkipsEmptyWarps || warp_row < p.query_length;
     const std::uint32_t stage_base = shared_base + stage * Plan::kStageBytes;
+    if constexpr (kStages == 2) stage ^= 1;
     typename Engine::Scores scores;
-    Engine::multiply_query_key(scores, shared_base + Plan::kQuery, stage_base + Plan::kKey);
+    if (has_rows) Engine::multiply_query_key(scores, shared_base + Plan::kQuery, stage_base + Plan::kKey);
     if constexpr (kStages == 1) {
       ptx::wait_async_copies<0>();
       __syncthreads();
@@ -159,19 +199,18 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
       ptx::commit_async_copies();
     }
 
+    if (!has_rows) return;
     const int lane = lane_index();
-    const ScorePosition at = {state.work.first_row + warp_index() * 16 * Engine::kRowTiles + lane / 4,
-                              tile * Engine::kKeys + lane % 4 * 2};
+    const ScorePosition at = {warp_row + lane / 4, tile * Engine::kKeys + lane % 4 * 2};
     if constexpr (Engine::kGeneral) {
       scale_and_cap<Engine::kAccurateCap>(scores, p);
       add_bias<typename Engine::Element>(scores, p, state.bias_offset, at);
     }
     const bool is_plain = !Engine::kGeneral && tile >= state.tiles.plain_first && tile < state.tiles.plain_end;
-    if (!is_plain) hide_outside_window(scores, p, at);
+    if (!is_plain) hide_outside_window<Rows::kPacked>(scores, p, at);
     float rescale[Engine::kRowTiles][2];
     softmax.update(scores, rescale, p.exponent_scale);
     Engine::multiply_weights_value(output, scores, rescale, stage_base + Plan::kValue);
-    if constexpr (kStages == 2) stage ^= 1;
   };
 
   int tile = state.tiles.end - 1;
@@ -183,7 +222,11 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
   }
 #pragma unroll 1
   for (; tile >= state.tiles.first; --tile) visit_tile(tile);
-  store_output<Engine>(p, state.work, output, softmax, shared);
+  if (p.splits == 1) {
+    store_output<Engine>(p, state.work, output, softmax, shared);
+  } else {
+    store_partial<Engine>(p, state.work, output, softmax);
+  }
 }
 
 }  // namespace flashconvert::kernels

@@ -91,16 +91,23 @@ struct OnlineSoftmax {
 
   // What the accumulated row is multiplied with. A row whose every score was -inf has sum 0 and takes `empty_row`.
   __device__ __forceinline__ float finish(int tile, int half, float empty_row) const {
-    float total = sum[tile][half];
-    total += __shfl_xor_sync(0xffffffffU, total, 1);
-    total += __shfl_xor_sync(0xffffffffU, total, 2);
+    const float total = total_sum(tile, half);
     return total == 0.F ? empty_row : 1.F / total;
   }
 
-private:
-  static __device__ __forceinline__ float power_of_two(float difference) {
-    return kUnits == ScoreUnits::kNatural ? difference * kLog2E : difference;
+  // The sum over the whole row, the same for the four lanes that share it.
+  __device__ __forceinline__ float total_sum(int tile, int half) const {
+    float total = sum[tile][half];
+    total += __shfl_xor_sync(0xffffffffU, total, 1);
+    total += __shfl_xor_sync(0xffffffffU, total, 2);
+    return total;
   }
+
+  // What turns a difference of two maxima into the power of two that their rows differ by.
+  static constexpr float kMaximumScale = kUnits == ScoreUnits::kNatural ? kLog2E : 1.F;
+
+private:
+  static __device__ __forceinline__ float power_of_two(float difference) { return difference * kMaximumScale; }
   static __device__ __forceinline__ float weight(float score, float offset, float multiplier) {
     return ptx::exp2_approximate(kUnits == ScoreUnits::kRaw ? fmaf(score, multiplier, -offset)
                                                             : power_of_two(score - offset));

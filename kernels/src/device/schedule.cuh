@@ -34,38 +34,78 @@ struct KeyTiles {
   int end;
 };
 
+// Whether rows may be packed heads (KernelParameters::packed_heads): those who never pack save the shift.
+enum class Rows : bool { kQueries, kPacked };
+
+template <Rows kRows>
+__device__ __forceinline__ int query_of(const KernelParameters& p, int row) {
+  return kRows == Rows::kPacked ? row >> p.row_shift : row;
+}
+
+template <Rows kRows>
 __device__ __forceinline__ KeyTiles visible_key_tiles(const KernelParameters& p, int first_row, int tile_rows,
                                                       int tile_keys) {
-  const int last_row = min(first_row + tile_rows, p.query_length) - 1;
-  const int first_key = max(first_row + p.first_visible, 0);
-  const int end_key = min(last_row + p.last_visible + 1, p.key_length);
+  const int first_query = query_of<kRows>(p, first_row);
+  const int last_query = query_of<kRows>(p, min(first_row + tile_rows, p.query_length) - 1);
+  const int first_key = max(first_query + p.first_visible, 0);
+  const int end_key = min(last_query + p.last_visible + 1, p.key_length);
   if (end_key <= first_key) return {0, 0, 0, 0};
 
   KeyTiles tiles;
   tiles.first = first_key / tile_keys;
   tiles.end = (end_key + tile_keys - 1) / tile_keys;
-  // The last row sees the fewest keys on the left, the first row the fewest on the right.
-  const int common_first = max(last_row + p.first_visible, 0);
-  const int common_end = max(min(first_row + p.last_visible + 1, p.key_length), 0);
+  // The last query sees the fewest keys on the left, the first one the fewest on the right.
+  const int common_first = max(last_query + p.first_visible, 0);
+  const int common_end = max(min(first_query + p.last_visible + 1, p.key_length), 0);
   tiles.plain_end = min(max(common_end / tile_keys, tiles.first), tiles.end);
   tiles.plain_first = min(max((common_first + tile_keys - 1) / tile_keys, tiles.first), tiles.plain_end);
   return tiles;
 }
 
-// The keys [first, first + count) that one query sees.
+// The part of the tiles that split number `split` visits; there may be none left for the last ones.
+__device__ __forceinline__ KeyTiles split_key_tiles(KeyTiles tiles, int split, int splits) {
+  const int share = (tiles.end - tiles.first + splits - 1) / splits;
+  tiles.first = min(tiles.first + split * share, tiles.end);
+  tiles.end = min(tiles.first + share, tiles.end);
+  return tiles;
+}
+
+// The keys [first, first + count) that the query of one row sees.
 struct VisibleKeys {
   int first;
   int count;
 };
 
+template <Rows kRows>
 __device__ __forceinline__ VisibleKeys visible_keys(const KernelParameters& p, int row) {
-  const int first = max(row + p.first_visible, 0);
-  const int end = min(row + p.last_visible + 1, p.key_length);
+  const int query = query_of<kRows>(p, row);
+  const int first = max(query + p.first_visible, 0);
+  const int end = min(query + p.last_visible + 1, p.key_length);
   return {first, max(end - first, 0)};
 }
 
 __device__ __forceinline__ bool is_visible(const VisibleKeys& keys, int key) {
   return static_cast<unsigned>(key - keys.first) < static_cast<unsigned>(keys.count);
+}
+
+// Where the rows of a head lie in memory: the offset of each from the first.
+struct RowOffsets {
+  std::int64_t query_stride;
+  std::int64_t packed_stride;
+  int packed_heads;
+
+  __device__ __forceinline__ std::int64_t operator()(int row) const {
+    if (packed_heads == 1) return row * query_stride;
+    const int query = row / packed_heads;
+    return query * query_stride + (row - query * packed_heads) * packed_stride;
+  }
+};
+
+__device__ __forceinline__ RowOffsets query_rows(const KernelParameters& p) {
+  return {p.query.row_stride, p.packed_query_stride, p.packed_heads};
+}
+__device__ __forceinline__ RowOffsets output_rows(const KernelParameters& p) {
+  return {p.output.row_stride, p.packed_output_stride, p.packed_heads};
 }
 
 }  // namespace flashconvert::kernels

@@ -19,14 +19,14 @@ struct ScorePosition {
   int column;  // of element 0 in column tile 0; column tile n adds 8 n, odd elements add 1
 };
 
-template <int kRowTiles, int kColumnTiles>
+template <Rows kRows, int kRowTiles, int kColumnTiles>
 __device__ __forceinline__ void hide_outside_window(float (&scores)[kRowTiles][kColumnTiles][4],
                                                     const KernelParameters& p, const ScorePosition& at) {
 #pragma unroll
   for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const VisibleKeys keys = visible_keys(p, at.row + 16 * m + 8 * half);
+      const VisibleKeys keys = visible_keys<kRows>(p, at.row + 16 * m + 8 * half);
 #pragma unroll
       for (int n = 0; n < kColumnTiles; ++n) {
 #pragma unroll

@@ -46,14 +46,28 @@ struct TileCopy {
     }
   }
 
+  // The same for rows that follow each other in no one stride: `first` is element 0 of the tile's first row,
+  // `row_offset(row)` where a row begins.
+  template <class RowOffset>
+  static __device__ __forceinline__ void load_rows_async(std::uint32_t shared, const T* first,
+                                                         const RowOffset& row_offset, int rows, int columns) {
+    for_each_chunk([&](int row, int column) {
+      const int elements = row < rows ? min(max(columns - column, 0), kChunk) : 0;
+      const T* from = elements > 0 ? first + row_offset(row) + column : first;
+      ptx::copy_async_16(shared + Layout::offset(row, column), from, elements * sizeof(T));
+    });
+  }
+
   // Copies element by element, for rows that start anywhere.
-  static __device__ __forceinline__ void load_elements(char* shared, const Source& source) {
+  template <class RowOffset>
+  static __device__ __forceinline__ void load_elements(char* shared, const T* first, const RowOffset& row_offset,
+                                                       int rows, int columns) {
     for_each_chunk([&](int row, int column) {
       alignas(16) T chunk[kChunk];
 #pragma unroll
       for (int i = 0; i < kChunk; ++i) {
-        const bool exists = row < source.rows && column + i < source.columns;
-        chunk[i] = exists ? source.first[row * source.row_stride + column + i] : T(0.F);
+        const bool exists = row < rows && column + i < columns;
+        chunk[i] = exists ? first[row_offset(row) + column + i] : T(0.F);
       }
       *reinterpret_cast<uint4*>(shared + Layout::offset(row, column)) = *reinterpret_cast<const uint4*>(chunk);
     });
@@ -76,9 +90,9 @@ private:
 };
 
 // Writes `rows` x `columns` of a warp's own finished tile from shared to global memory. `shared` is the tile's start,
-// `first_row` the warp's first row in it.
-template <class T, class Layout, int kRows, int kColumns>
-__device__ __forceinline__ void store_warp_tile(T* output, std::int64_t row_stride, int rows, int columns,
+// `first_row` the warp's first row in it; row r goes to `output + row_offset(r)`.
+template <class T, class Layout, int kRows, int kColumns, class RowOffset>
+__device__ __forceinline__ void store_warp_tile(T* output, const RowOffset& row_offset, int rows, int columns,
                                                 bool vector_stores, const char* shared, int first_row) {
   constexpr int kChunk = 16 / static_cast<int>(sizeof(T));
   constexpr int kRowChunks = kColumns / kChunk;
@@ -89,7 +103,7 @@ __device__ __forceinline__ void store_warp_tile(T* output, std::int64_t row_stri
     const int column = index % kRowChunks * kChunk;
     if (row >= rows || column >= columns) continue;
     const uint4 chunk = *reinterpret_cast<const uint4*>(shared + Layout::offset(first_row + row, column));
-    T* to = output + row * row_stride + column;
+    T* to = output + row_offset(row) + column;
     if (vector_stores && column + kChunk <= columns) {
       *reinterpret_cast<uint4*>(to) = chunk;
     } else {

@@ -3,7 +3,7 @@
 
 namespace flashconvert::kernels {
 template cudaError_t launch_mma16<DType::kFloat16, 96, Variant::kGeneral, Lengths::kShort>(const AttentionProblem&,
-                                                                                           cudaStream_t);
+                                                                                           void*, cudaStream_t);
 template cudaError_t launch_mma16<DType::kBFloat16, 96, Variant::kGeneral, Lengths::kShort>(const AttentionProblem&,
-                                                                                            cudaStream_t);
+                                                                                            void*, cudaStream_t);
 }  // namespace flashconvert::kernels

@@ -44,6 +44,7 @@ struct Mma16 {
   static constexpr int kSharedBytes = mma16_shared_bytes(kDim, kVariant, kLengths);
   static constexpr bool kGeneral = kVariant == Variant::kGeneral;
   static constexpr bool kAccurateCap = false;
+  static constexpr bool kSkipsEmptyWarps = kRowTiles == 1;  // with two, the branch would cost spills
 
   // mma accumulators: [16-row tile][8-column tile][element]
   using Scores = float[kRowTiles][kKeys / 8][4];
@@ -140,6 +141,18 @@ struct Mma16 {
               ptx::pack<T>(low, high);
         }
       }
+    }
+  }
+
+  // Writes this lane's elements of one unfinished row, as they are.
+  static __device__ __forceinline__ void store_partial_row(float* row, int columns, const Output& output, int m,
+                                                           int half) {
+    const int first_column = lane_index() % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      const int column = 8 * n + first_column;
+      const float2 pair = {output[m][n][2 * half], output[m][n][2 * half + 1]};
+      if (column < columns) *reinterpret_cast<float2*>(row + column) = pair;
     }
   }
 };

@@ -222,7 +222,7 @@ private:
       scale_and_cap<false>(scores, p_);
       add_bias<Element>(scores, p_, bias_offset(p_.bias, to.work.batch, to.work.head), at);
     }
-    if (!is_plain) hide_outside_window(scores, p_, at);
+    if (!is_plain) hide_outside_window<Rows::kQueries>(scores, p_, at);
   }
 
   static __device__ __forceinline__ void pack_weights(Weights& weights, const Scores& scores) {

@@ -47,7 +47,7 @@ template <class Tile>
 __device__ __forceinline__ Assignment make_assignment(const KernelParameters& p, int index) {
   if (index < 0) return {{-1, 0, 0, 0}, {0, 0, 0, 0}};
   const Work work = decode_block(p, index, Tile::kRows);
-  return {work, visible_key_tiles(p, work.first_row, Tile::kRows, Tile::kKeys)};
+  return {work, visible_key_tiles<Rows::kQueries>(p, work.first_row, Tile::kRows, Tile::kKeys)};
 }
 
 // One end of the mailbox, a ring of kMailboxStages assignments in shared memory.

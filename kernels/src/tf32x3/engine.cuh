@@ -28,7 +28,8 @@ struct Tf32x3 {
   static constexpr int kSharedBytes = tf32x3_shared_bytes(kDim);
   static constexpr bool kGeneral = true;  // the products cost so much that one variant serves all
   static constexpr bool kAccurateCap = true;
-  static constexpr int kChunk = 32;  // of the head dimension, in QK; of the value dimension, in PV
+  static constexpr bool kSkipsEmptyWarps = kDim != 96;  // there the branch costs spills
+  static constexpr int kChunk = 32;                     // of the head dimension, in QK; of the value dimension, in PV
 
   // Accumulators: [16-row tile][8-column tile][element]. The output's columns are permuted: see
   // multiply_weights_value.
@@ -179,6 +180,23 @@ struct Tf32x3 {
           const int column = 8 * n + lane % 4 * 8 + i % 2 * 4;
           *reinterpret_cast<float4*>(shared + Layout::offset(row, column)) = columns;
         }
+      }
+    }
+  }
+
+  // Writes this lane's elements of one unfinished row, as they are.
+  static __device__ __forceinline__ void store_partial_row(float* row, int columns, const Output& output, int m,
+                                                           int half) {
+    const int first_column = lane_index() % 4 * 8;
+#pragma unroll
+    for (int n = 0; n < kDim / 8; n += 4) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int column = 8 * n + first_column + 4 * i;
+        const int element = 2 * half + i;
+        const float4 four = {output[m][n][element], output[m][n + 1][element], output[m][n + 2][element],
+                             output[m][n + 3][element]};
+        if (column < columns) *reinterpret_cast<float4*>(row + column) = four;
       }
     }
   }

@@ -9,8 +9,8 @@
 namespace flashconvert::kernels {
 
 template <int kHeadDim>
-cudaError_t launch_tf32x3(const AttentionProblem& problem, cudaStream_t stream) {
-  return launch_attention<Tf32x3<kHeadDim>>(problem, stream);
+cudaError_t launch_tf32x3(const AttentionProblem& problem, void* workspace, cudaStream_t stream) {
+  return launch_attention<Tf32x3<kHeadDim>>(problem, workspace, stream);
 }
 
 }  // namespace flashconvert::kernels

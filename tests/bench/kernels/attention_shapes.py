@@ -151,6 +151,19 @@ def _cross(quick):
     if not quick:
         yield Shape("cross", "bf16", 1, 16, 64, 128, key_length=8192, causal=True)
         yield Shape("cross", "fp16", 8, 16, 256, 64, key_length=2048)
+    yield Shape("cross", "fp16", 1, 16, 1, 64, key_length=1500)  # a speech decoder's cross-attention
+    yield Shape("cross", "bf16", 1, 32, 1, 128, key_length=4096, key_heads=8)
+    if not quick:
+        yield Shape("cross", "fp16", 1, 12, 1, 64, key_length=512)
+        yield Shape("cross", "fp16", 8, 16, 16, 64, key_length=1500)
+        yield Shape("cross", "bf16", 16, 32, 1, 128, key_length=2048, key_heads=8)
+        yield Shape("cross", "bf16", 2, 28, 4, 128, key_length=8192, key_heads=4, causal=True)
+        yield Shape("cross", "bf16", 4, 32, 1, 128, key_length=8192, key_heads=8, bias="padding")
+        yield Shape("cross", "fp16", 4, 8, 1, 256, key_length=8192)
+        yield Shape("cross", "fp16", 4, 8, 64, 256, key_length=4096)
+        yield Shape("cross", "fp16", 4, 8, 16, 192, key_length=4096)
+        yield Shape("cross", "fp32", 2, 16, 1, 64, key_length=8192)
+        yield Shape("cross", "fp32", 2, 16, 64, 128, key_length=4096)
 
 
 def _softcap(quick):

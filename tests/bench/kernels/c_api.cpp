@@ -15,6 +15,11 @@ __attribute__((visibility("default"))) std::size_t flashconvert_bench_workspace(
   return flashconvert::kernels::workspace_bytes(*problem, compute_capability);
 }
 
+__attribute__((visibility("default"))) std::size_t flashconvert_bench_workspace_with(
+    const char* kernel_name, const flashconvert::kernels::AttentionProblem* problem, int compute_capability) {
+  return flashconvert::kernels::workspace_bytes_with(kernel_name, *problem, compute_capability);
+}
+
 __attribute__((visibility("default"))) int flashconvert_bench_forward(
     const flashconvert::kernels::AttentionProblem* problem, void* workspace, void* stream) {
   return flashconvert::kernels::attention_forward(*problem, workspace, stream);

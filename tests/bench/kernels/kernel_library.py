@@ -52,6 +52,7 @@ class KernelLibrary:
         self._library.flashconvert_bench_forward.argtypes = pointers
         if kernel:  # builds to compare with may be older than this
             self._library.flashconvert_bench_candidate.restype = ctypes.c_char_p
+            self._library.flashconvert_bench_workspace_with.restype = ctypes.c_size_t
             self._library.flashconvert_bench_forward_with.argtypes = [ctypes.c_char_p, *pointers]
         assert self._library.flashconvert_bench_problem_bytes() == ctypes.sizeof(_Problem)
         major, minor = torch.cuda.get_device_capability()
@@ -73,20 +74,24 @@ class KernelLibrary:
         """query, key, value: [B, H, L, D]; the result is [B, H, Lq, Dv], in memory [B, Lq, H, Dv]. Options: bias, scale,
         and softcap, window_left, window_right and diagonal as AttentionProblem has them."""
         problem, output = self._problem(query, key, value, **options)
-        size = self._library.flashconvert_bench_workspace(ctypes.byref(problem), self._compute_capability)
+        name = self._name(problem)
+        if self._kernel and name is None:
+            raise RuntimeError(f"no {self._kernel} kernel takes this")
+        size = self._workspace_bytes(problem, name)
         workspace = torch.empty(size, dtype=torch.uint8, device=query.device) if size else None
         arguments = [ctypes.byref(problem), workspace.data_ptr() if size else None,
                      torch.cuda.current_stream().cuda_stream]
-        if self._kernel:
-            name = self._name(problem)
-            if name is None:
-                raise RuntimeError(f"no {self._kernel} kernel takes this")
-            code = self._library.flashconvert_bench_forward_with(name, *arguments)
-        else:
-            code = self._library.flashconvert_bench_forward(*arguments)
+        code = (self._library.flashconvert_bench_forward_with(name, *arguments) if self._kernel
+                else self._library.flashconvert_bench_forward(*arguments))
         if code != 0:
             raise RuntimeError(f"attention_forward returned {code}")
         return output
+
+    def _workspace_bytes(self, problem, name):
+        arguments = [ctypes.byref(problem), self._compute_capability]
+        if self._kernel:
+            return self._library.flashconvert_bench_workspace_with(name, *arguments)
+        return self._library.flashconvert_bench_workspace(*arguments)
 
     def _name(self, problem):
         if not self._kernel:

@@ -1,0 +1,135 @@
+// The second kernel of attention whose keys were split among blocks: each row of the output is the sum of the splits'
+// unfinished rows, weighted by the difference of their maxima, over the sum of their sums.
+//
+// A thread has four neighbouring columns of a row (threadIdx.x), and every `blockDim.y`-th split of them; threadIdx.z
+// is the row in the block. Splits are added in an order that depends on nothing but their number.
+#pragma once
+
+#include <cfloat>
+
+#include "../parameters.h"
+#include "../ptx/dependent_launch.cuh"
+#include "../ptx/math.cuh"
+#include "schedule.cuh"
+
+namespace flashconvert::kernels {
+
+// Some splits of a row added up: relative to the highest of their maxima.
+struct PartialRow {
+  float maximum;
+  float sum;
+  float4 columns;
+};
+
+// No split at all.
+__device__ __forceinline__ PartialRow empty_partial_row() { return {-FLT_MAX, 0.F, {0.F, 0.F, 0.F, 0.F}}; }
+
+// What a row relative to `maximum` is worth relative to `highest`. (Where nothing was visible the maximum is the lowest
+// float, so that no difference is NaN.)
+__device__ __forceinline__ float partial_weight(float maximum, float highest, float maximum_scale) {
+  return ptx::exp2_approximate((maximum - highest) * maximum_scale);
+}
+
+__device__ __forceinline__ PartialRow operator*(const PartialRow& row, float weight) {
+  const float4& c = row.columns;
+  return {row.maximum, row.sum * weight, {c.x * weight, c.y * weight, c.z * weight, c.w * weight}};
+}
+
+// Adds `count` rows to `total` at once.
+template <int kCount>
+__device__ __forceinline__ void accumulate(PartialRow& total, const PartialRow (&rows)[kCount], float maximum_scale) {
+  float highest = total.maximum;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) highest = fmaxf(highest, rows[i].maximum);
+  total = total * partial_weight(total.maximum, highest, maximum_scale);
+  total.maximum = highest;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    const PartialRow row = rows[i] * partial_weight(rows[i].maximum, highest, maximum_scale);
+    total.sum += row.sum;
+    total.columns.x += row.columns.x;
+    total.columns.y += row.columns.y;
+    total.columns.z += row.columns.z;
+    total.columns.w += row.columns.w;
+  }
+}
+
+// Every `step`-th split of one row from `first` on. Reads of several splits are under way at once; those beyond the
+// last give an empty row, which counts for nothing.
+__device__ __forceinline__ PartialRow add_splits(const KernelParameters& p, std::int64_t row, int column, int first,
+                                                 int step, float maximum_scale) {
+  constexpr int kAtOnce = 8;
+  const std::int64_t split_rows = static_cast<std::int64_t>(p.total_heads) * p.query_length;
+  PartialRow total = empty_partial_row();
+  for (int split = first; split < p.splits; split += kAtOnce * step) {
+    PartialRow rows[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      rows[i] = empty_partial_row();
+      if (split + i * step >= p.splits) continue;
+      const std::int64_t place = (split + i * step) * split_rows + row;
+      const float2 sums = __ldcg(reinterpret_cast<const float2*>(p.partial_sums) + place);
+      rows[i].maximum = sums.x;
+      rows[i].sum = sums.y;
+      rows[i].columns = __ldcg(reinterpret_cast<const float4*>(p.partial_outputs + place * p.partial_columns + column));
+    }
+    accumulate(total, rows, maximum_scale);
+  }
+  return total;
+}
+
+// Adds up what the threads of one row found. Afterwards the first has the whole.
+__device__ __forceinline__ void add_across_threads(PartialRow& row, float maximum_scale) {
+  extern __shared__ __align__(16) char shared[];
+  PartialRow* rows = reinterpret_cast<PartialRow*>(shared);
+  const int place = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+  rows[place] = row;
+  __syncthreads();
+  if (threadIdx.y != 0) return;
+  for (int y = 1; y < blockDim.y; ++y) {
+    const PartialRow other[1] = {rows[place + y * blockDim.x]};
+    accumulate(row, other, maximum_scale);
+  }
+}
+
+template <class T>
+__device__ __forceinline__ void store_columns(T* to, const PartialRow& row, float factor, int columns,
+                                              bool vector_stores) {
+  struct alignas(4 * sizeof(T)) Four {
+    T elements[4];
+  };
+  const float4& c = row.columns;
+  const Four four = {{T(c.x * factor), T(c.y * factor), T(c.z * factor), T(c.w * factor)}};
+  if (vector_stores && columns >= 4) {
+    *reinterpret_cast<Four*>(to) = four;
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (i < columns) to[i] = four.elements[i];
+    }
+  }
+}
+
+template <class T>
+__global__ void combine_splits(const __grid_constant__ KernelParameters p, float maximum_scale) {
+  ptx::wait_for_previous_kernel();
+  const int row = static_cast<int>(blockIdx.x * blockDim.z + threadIdx.z);  // of all heads
+  const int column = 4 * static_cast<int>(threadIdx.x);
+  const bool exists = row < p.total_heads * p.query_length;
+  PartialRow total = empty_partial_row();
+  if (exists) {
+    total = add_splits(p, row, column, static_cast<int>(threadIdx.y), static_cast<int>(blockDim.y), maximum_scale);
+  }
+  if (blockDim.y > 1) add_across_threads(total, maximum_scale);
+  if (!exists || threadIdx.y != 0) return;
+
+  const int flat_head = row / p.query_length;
+  const int batch = flat_head / p.heads;
+  const int head = flat_head - batch * p.heads;
+  T* to = static_cast<T*>(const_cast<void*>(p.output.data)) + batch * p.output.batch_stride +
+          head * p.output.head_stride + output_rows(p)(row - flat_head * p.query_length) + column;
+  const float factor = total.sum == 0.F ? p.empty_row : 1.F / total.sum;
+  store_columns(to, total, factor, p.value_dim - column, p.vector_stores);
+}
+
+}  // namespace flashconvert::kernels
