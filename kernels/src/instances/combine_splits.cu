@@ -16,11 +16,12 @@ namespace {
 constexpr int kSplitsOfThread = 8;
 constexpr int kMostSplitThreads = 8;
 constexpr int kThreads = 128;  // of a block, or a few more
+constexpr int kMostRows = 64;  // CUDA's limit on the third dimension of a block
 
 dim3 block_shape(const KernelParameters& p) {
   const int columns = p.partial_columns / 4;
   const int splits = std::min((p.splits + kSplitsOfThread - 1) / kSplitsOfThread, kMostSplitThreads);
-  const int rows = std::max(kThreads / (columns * splits), 1);
+  const int rows = std::clamp(kThreads / (columns * splits), 1, kMostRows);
   return dim3(static_cast<unsigned>(columns), static_cast<unsigned>(splits), static_cast<unsigned>(rows));
 }
 
