@@ -39,6 +39,10 @@ def _number(value, digits):
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def _three_figures(value):
+    return _number(value, 0 if value is None or value >= 100 else 1 if value >= 10 else 2)
+
+
 class ResultTable:
     def __init__(self, libraries, competitors):
         self.libraries, self.competitors = list(libraries), list(competitors)
@@ -91,8 +95,8 @@ class ResultTable:
             yield "| --- |" + " ---: |" * (len(columns) + 2)
             for row in members:
                 best = best_competitor(row, self.competitors)
-                cells = [f"**{_number(speed(row, column), 0)}**" if column == best else _number(speed(row, column), 0)
-                         for column in columns]
+                cells = [_three_figures(speed(row, column)) for column in columns]
+                cells = [f"**{cell}**" if column == best else cell for column, cell in zip(columns, cells)]
                 figures = [_number(ratio(row, self.ours, self.competitors), 2), _number(share(row, self.ours), 2)]
                 yield f"| {row['name']} | " + " | ".join(cells + figures) + " |"
             yield ""
