@@ -107,7 +107,10 @@ std::optional<c10::IValue> GraphFacts::attribute(Value* value) const {
 
 std::optional<c10::IValue> GraphFacts::evaluate(Value* value, int depth, Limits limits) const {
   if (depth == 0) return std::nullopt;
-  if (auto literal = torch::jit::toIValue(value)) return literal;
+  if (auto literal = torch::jit::toIValue(value)) {
+    // The module is on the CPU here, wherever its code says that tensors are made.
+    return literal->isDevice() ? c10::IValue(c10::Device(c10::kCPU)) : *literal;
+  }
   Node* node = value->node();
   if (node->kind() == prim::GetAttr) {
     auto found = attribute(value);

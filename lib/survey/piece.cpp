@@ -101,6 +101,10 @@ Value* Piece::clone(Value* value) {
       return map_[value] = graph_->insertConstant(tensor->is_floating_point() ? tensor->to(type_) : *tensor);
     }
   }
+  if (node->kind() == prim::Constant && value->type()->kind() == c10::TypeKind::DeviceObjType) {
+    torch::jit::WithInsertPoint here(graph_->block());
+    return map_[value] = graph_->insertConstant(c10::Device(c10::kCPU));  // where a piece runs
+  }
   const bool can_clone = node->kind() != prim::Param && node->blocks().empty();
   std::unordered_map<Value*, Value*> inputs;
   bool whole = can_clone;

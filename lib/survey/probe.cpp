@@ -286,7 +286,7 @@ std::optional<std::string> run_trials(Piece& piece, const ProbeSite& site, const
       const std::size_t layouts = has_free_layout ? bias_shapes(shape, false).size() : 1;
       for (std::size_t layout = 0; layout < layouts; ++layout) {
         for (const Masks masks : {Masks::kOrdinary, Masks::kMinusInfinity, Masks::kLowest, Masks::kFirstKey}) {
-          if (masks != Masks::kOrdinary && (!has_bias || !site.masked_rows)) continue;
+          if (masks != Masks::kOrdinary && !has_bias) continue;
           const auto found = try_once(piece, site, facts, shape, layout, masks, type, generator, error);
           if (!found) continue;
           if (!(*found <= allowed)) {

@@ -59,7 +59,6 @@ struct ProbeSite {
   std::optional<std::int64_t> heads, query_length, key_length, head_dim, value_dim;  // where the graph fixes them
   std::int64_t repeats = 1;
   std::vector<std::optional<std::int64_t>> split_sizes;  // the leading sizes, where the site splits the product's first
-  bool masked_rows = true;                               // try rows in which every key is hidden
   std::vector<torch::jit::Value*> layers;  // modules that the original calls: run on a copy in the trial's dtype
   bool gradients = false;                  // run with gradients recorded, for code that asks
   std::size_t shapes = 4;                  // how many of the trial's shapes

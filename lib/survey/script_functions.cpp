@@ -60,13 +60,25 @@ def merged_mask_bias(mask: Optional[Tensor], mask_type: Optional[int]) -> Option
     visible = torch.unsqueeze(torch.unsqueeze(visible, 1), 1)
   return visible
 )"};
+  static const Source nan_in_hidden_rows{"nan_in_hidden_rows", R"(
+def nan_in_hidden_rows(context: Tensor, bias: Optional[Tensor], zeros: bool) -> Tensor:
+  if bias is not None and not zeros:
+    if torch.is_floating_point(bias):
+      hidden_rows = torch.eq(torch.amax(bias, [-1], True), -float('inf'))
+    else:
+      hidden_rows = torch.logical_not(torch.any(bias, -1, True))
+    context = torch.masked_fill(context, hidden_rows, float('nan'))
+  return context
+)"};
   switch (function) {
     case ScriptFunction::kAttentionBias:
       return attention_bias;
     case ScriptFunction::kLeavesFastPath:
       return leaves_fast_path;
-    default:
+    case ScriptFunction::kMergedMaskBias:
       return merged_mask_bias;
+    default:
+      return nan_in_hidden_rows;
   }
 }
 

@@ -21,6 +21,9 @@ enum class ScriptFunction {
   // merged_mask_bias(mask, mask_type): the mask of torch.nn's fast-path operators (nonzero = masked) and its type, as a
   // bias of the attention operator, or None.
   kMergedMaskBias,
+  // nan_in_hidden_rows(context, bias, zeros): NaN in the rows of which `bias` (as for the attention operator) hides
+  // every key, where zeros are not what is wanted there.
+  kNanInHiddenRows,
 };
 
 // Inserts a call at the graph's insertion point. The function is defined in `unit`, the graph's own compilation unit,

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "survey/hidden_rows.h"
 #include "survey/rules/rules.h"
 
 namespace flashconvert::survey {
@@ -31,12 +32,6 @@ Value* visible(Graph& graph, const ScoreTerm& term) {
 Value* masked(Graph& graph, const ScoreTerm& term) {
   return term.kind == ScoreTerm::Kind::kMaskedWhere ? term.tensor : call(graph, "aten::logical_not", {term.tensor});
 }
-
-// The bias built so far: nothing, a boolean tensor (true = visible), or a floating one.
-struct Bias {
-  Value* value = nullptr;
-  bool is_boolean = false;
-};
 
 Bias add_term(Graph& graph, Bias bias, const ScoreTerm& term) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -133,13 +128,37 @@ Value* run_time_scale(Graph& graph, const SiteWalk& site, double constant) {
   return scale;
 }
 
+// Whether the operator of the portable backend does what the site does in rows that see no key: it gives zeros.
+bool zeros_are_right(const Bias& bias, const AttentionArguments& arguments, const GraphFacts& facts) {
+  return !bias.value || arguments.zero_masked_rows || !may_hide_rows(bias, facts);
+}
+
+InsertedAttention insert_portable_attention(Graph& graph, Value* query, Value* key, Value* value, const Bias& bias,
+                                            const NamedValue& scale, const AttentionArguments& arguments,
+                                            const GraphFacts& facts) {
+  if (arguments.softcap > 0) throw Declined("the portable backend has no softcap");
+  const Band& band = arguments.band;
+  if (band.limits() && (bias.value || !band.is_causal() || band.left >= 0 || band.bottom_right))
+    throw Declined("the portable backend has no window, and no causal mask beside a bias");
+  const NamedValue mask = bias.value ? NamedValue(bias.value) : NamedValue(c10::IValue());
+  const NamedValue causal =
+      arguments.dynamic_causal ? NamedValue(arguments.dynamic_causal) : NamedValue(c10::IValue(band.is_causal()));
+  Value* context = graph.insert(aten::scaled_dot_product_attention, {query, key, value, mask, c10::IValue(0.0), causal},
+                                {scale, NamedValue("enable_gqa", c10::IValue(arguments.grouped))});
+  InsertedAttention inserted{context->node(), context};
+  if (!zeros_are_right(bias, arguments, facts)) {
+    inserted.context = nan_in_hidden_rows(graph, context, bias, arguments.dynamic_zero_masked_rows, facts);
+  }
+  return inserted;
+}
+
 }  // namespace
 
-Value* insert_bias(Graph& graph, const std::vector<ScoreTerm>& terms) {
+Bias insert_bias(Graph& graph, const std::vector<ScoreTerm>& terms) {
   Bias bias;
   for (auto term = terms.rbegin(); term != terms.rend(); ++term) bias = add_term(graph, bias, *term);
   if (bias.value) bias.value->setDebugName("attn_bias");
-  return bias.value;
+  return bias;
 }
 
 std::string describe_bias(const Band& band, const std::string& rest) {
@@ -148,22 +167,13 @@ std::string describe_bias(const Band& band, const std::string& rest) {
   return rest == "none" ? window : window + ", " + rest;
 }
 
-Node* insert_attention(Graph& graph, Backend backend, Value* query, Value* key, Value* value, Value* bias,
-                       const AttentionArguments& arguments) {
-  const NamedValue bias_value = bias ? NamedValue(bias) : NamedValue(c10::IValue());
+InsertedAttention insert_attention(Graph& graph, Backend backend, Value* query, Value* key, Value* value,
+                                   const Bias& bias, const AttentionArguments& arguments, const GraphFacts& facts) {
+  const NamedValue bias_value = bias.value ? NamedValue(bias.value) : NamedValue(c10::IValue());
   const NamedValue scale = arguments.dynamic_scale ? NamedValue("scale", arguments.dynamic_scale)
                                                    : NamedValue("scale", c10::IValue(arguments.scale));
   if (backend == Backend::kPortable) {
-    if (arguments.softcap > 0) throw Declined("the portable backend has no softcap");
-    const Band& band = arguments.band;
-    if (band.limits() && (bias || !band.is_causal() || band.left >= 0 || band.bottom_right))
-      throw Declined("the portable backend has no window, and no causal mask beside a bias");
-    const NamedValue causal =
-        arguments.dynamic_causal ? NamedValue(arguments.dynamic_causal) : NamedValue(c10::IValue(band.is_causal()));
-    return graph
-        .insert(aten::scaled_dot_product_attention, {query, key, value, bias_value, c10::IValue(0.0), causal},
-                {scale, NamedValue("enable_gqa", c10::IValue(arguments.grouped))})
-        ->node();
+    return insert_portable_attention(graph, query, key, value, bias, scale, arguments, facts);
   }
   std::vector<NamedValue> options{scale};
   if (arguments.dynamic_causal) {
@@ -181,8 +191,9 @@ Node* insert_attention(Graph& graph, Backend backend, Value* query, Value* key, 
     options.emplace_back("zero_masked_rows", c10::IValue(true));
   }
   if (arguments.band.bottom_right) options.emplace_back("bottom_right", c10::IValue(true));
-  return graph.insert(c10::Symbol::fromQualString(kAttentionOperator), {query, key, value, bias_value}, options)
-      ->node();
+  Value* context =
+      graph.insert(c10::Symbol::fromQualString(kAttentionOperator), {query, key, value, bias_value}, options);
+  return {context->node(), context};
 }
 
 BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Backend backend) {
@@ -234,7 +245,7 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
     if (levels_down == 0 || term.level != site.levels.size()) continue;
     term.tensor = in_split_layout(graph, term.tensor, product_query, built.leading_sizes, facts);
   }
-  Value* bias = insert_bias(graph, terms);
+  const Bias bias = insert_bias(graph, terms);
 
   AttentionArguments arguments;
   arguments.scale = site.scale * site.query_scale * site.key_scale;
@@ -245,8 +256,9 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
   arguments.softcap = site.softcap;
   arguments.zero_masked_rows = site.zero_masked_rows;
   arguments.grouped = built.repeats != 1;
-  built.attention = insert_attention(graph, backend, query, key, value, bias, arguments);
-  Value* result = built.attention->output();
+  const InsertedAttention inserted = insert_attention(graph, backend, query, key, value, bias, arguments, facts);
+  built.attention = inserted.node;
+  Value* result = inserted.context;
   result->setDebugName("context");
 
   if (levels_down == 1) {

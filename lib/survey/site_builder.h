@@ -22,6 +22,12 @@ struct BuiltSite {
   std::vector<torch::jit::Value*> leading_sizes;  // of the layout that the operator sees, when the site reshapes to it
 };
 
+// One bias of the attention operator; null: none. A boolean one is true where a key is visible.
+struct Bias {
+  torch::jit::Value* value = nullptr;
+  bool is_boolean = false;  // else floating; without a meaning for an Optional[Tensor]
+};
+
 // The arguments of one attention node that are not operands.
 struct AttentionArguments {
   double scale = 1;
@@ -38,15 +44,19 @@ struct AttentionArguments {
 torch::jit::Value* call(torch::jit::Graph& graph, const char* name,
                         const std::vector<torch::jit::NamedValue>& arguments);
 
-// Inserts flashconvert::attention (or scaled_dot_product_attention for the portable backend) at the graph's insertion
-// point. `bias` may be null. Throws Declined for what the backend cannot express.
-torch::jit::Node* insert_attention(torch::jit::Graph& graph, Backend backend, torch::jit::Value* query,
-                                   torch::jit::Value* key, torch::jit::Value* value, torch::jit::Value* bias,
-                                   const AttentionArguments& arguments);
+struct InsertedAttention {
+  torch::jit::Node* node = nullptr;
+  torch::jit::Value* context = nullptr;  // what the site goes on with
+};
 
-// What the terms come to, as one bias at the insertion point; null where there are none. The terms stand from the
-// softmax inwards.
-torch::jit::Value* insert_bias(torch::jit::Graph& graph, const std::vector<ScoreTerm>& terms);
+// Inserts flashconvert::attention (or scaled_dot_product_attention for the portable backend, and after it what rows
+// without a visible key need) at the graph's insertion point. Throws Declined for what the backend cannot express.
+InsertedAttention insert_attention(torch::jit::Graph& graph, Backend backend, torch::jit::Value* query,
+                                   torch::jit::Value* key, torch::jit::Value* value, const Bias& bias,
+                                   const AttentionArguments& arguments, const GraphFacts& facts);
+
+// What the terms come to, as one bias at the insertion point. The terms stand from the softmax inwards.
+Bias insert_bias(torch::jit::Graph& graph, const std::vector<ScoreTerm>& terms);
 
 // For the report: `rest` is what the bias holds beside the band ("none", "additive", ...).
 std::string describe_bias(const Band& band, const std::string& rest);

@@ -140,7 +140,7 @@ ProbeInput in_product_layout(Value* tensor, ProbeInput::Use use, std::size_t lea
   return input;
 }
 
-ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const GraphFacts& facts, Backend backend) {
+ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const GraphFacts& facts) {
   ProbeSite site;
   site.original = walk.output;
   site.replacement = built.replacement;
@@ -198,7 +198,6 @@ ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const
     site.sizes.push_back({reshape->input(0)->node()->input(1), false});
   }
   site.ranks = possible_ranks(built, facts);
-  site.masked_rows = backend == Backend::kFlash;
   return site;
 }
 
@@ -224,8 +223,7 @@ void propose(SiteWalk walk, const std::shared_ptr<Graph>& graph, const GraphFact
   if (walk.scale_factors.empty()) site.entry.scale = walk.scale * walk.query_scale * walk.key_scale;
   site.entry.causal = walk.band.is_causal();
   site.entry.bias = describe_bias(walk);
-  if (const auto disagreement = probe(describe_for_probe(walk, built, facts, backend), facts))
-    throw Declined(*disagreement);
+  if (const auto disagreement = probe(describe_for_probe(walk, built, facts), facts)) throw Declined(*disagreement);
   site.entry.status = report::SiteStatus::kFused;
   site.proposals.push_back({walk.output, built.replacement, {built.attention}});
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "rewrite/method_graph.h"
 #include "rewrite/module_depth/merged_heads.h"
@@ -89,6 +90,37 @@ bool read_arguments(Node* node, std::int64_t head_dim, Layouts& layouts, Attenti
   return node->kind() == c10::aten::scaled_dot_product_attention
              ? read_portable_arguments(node, head_dim, layouts, arguments)
              : read_fused_arguments(node, layouts, arguments);
+}
+
+// The two reductions of a bias over the keys that tell of hidden rows: logical_not(any(bias, -1, keepdim)) of a boolean
+// one, amax(bias, [-1], keepdim) == -inf of a floating one.
+bool is_reduced_over_keys(const Node* node, const Value* bias) {
+  const auto dims = torch::jit::toIValue(node->input(1));
+  bool keeps_dim = false;
+  const bool is_last =
+      dims &&
+      (dims->isInt() ? dims->toInt() == -1 : dims->isIntList() && dims->toIntVector() == std::vector<std::int64_t>{-1});
+  return node->input(0) == bias && is_last && read_constant(node->input(2), keeps_dim) && keeps_dim;
+}
+
+// masked_fill(context, hidden rows of the bias, NaN), as the survey writes it for the portable backend (hidden_rows.h).
+void take_hidden_rows(FusedRegion& region) {
+  if (region.bias == nullptr || region.context->uses().size() != 1) return;
+  Node* fill = region.context->uses()[0].user;
+  double number = 0.0;
+  if (fill->kind() != c10::aten::masked_fill || !read_constant(fill->input(2), number) || !std::isnan(number)) return;
+  Node* hidden = fill->input(1)->node();
+  const bool of_boolean = hidden->kind() == c10::aten::logical_not;
+  const bool of_floating = hidden->kind() == c10::aten::eq && read_constant(hidden->input(1), number) &&
+                           number == -std::numeric_limits<double>::infinity();
+  if (!of_boolean && !of_floating) return;
+  Node* reduced = hidden->input(0)->node();
+  if (reduced->kind() != (of_boolean ? c10::aten::any : c10::aten::amax) || !is_reduced_over_keys(reduced, region.bias))
+    return;
+  using HiddenRows = AttentionArguments::HiddenRows;
+  region.arguments.hidden_rows = of_boolean ? HiddenRows::kOfBooleanBias : HiddenRows::kOfFloatingBias;
+  region.context = fill->output();
+  region.nodes.insert({hidden, reduced});
 }
 
 Value* source_of_views(Value* value) {
@@ -285,8 +317,10 @@ std::variant<FusedRegion, std::string> find_region(Node* attention, const Module
   if (region.bias != nullptr && operands.query_view().form != HeadForm::kSeparate) {
     return "the bias is laid out for batch and heads in one dimension";
   }
-  declare_context(attention->output(), operands.query_view(), region.operands[2].head_dim, layouts);
-  const auto merged = find_merged_heads(attention->output(), operands.query_view(), self, layouts);
+  region.context = attention->output();
+  if (region.arguments.portable) take_hidden_rows(region);
+  declare_context(region.context, operands.query_view(), region.operands[2].head_dim, layouts);
+  const auto merged = find_merged_heads(region.context, operands.query_view(), self, layouts);
   if (!merged) return "the heads are not merged by views alone";
   region.end = merged->end;
   region.output = merged->output;

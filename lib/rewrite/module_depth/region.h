@@ -28,6 +28,9 @@ struct AttentionArguments {
   double softcap = 0.0;
   bool zero_masked_rows = false;
   bool bottom_right = false;
+  // Portable alone: rows whose keys the bias hides become NaN, and how that is asked of the bias.
+  enum class HiddenRows { kAsTheyAre, kOfBooleanBias, kOfFloatingBias };
+  HiddenRows hidden_rows = HiddenRows::kAsTheyAre;
 };
 
 // Query, key or value: heads cut out of a projection's output features.
@@ -41,6 +44,7 @@ struct HeadOperand {
 
 struct FusedRegion {
   torch::jit::Node* attention = nullptr;
+  torch::jit::Value* context = nullptr;  // the attention's result, hidden rows included
   AttentionArguments arguments;
   std::array<HeadOperand, 3> operands;  // query, key, value
   bool batch_first = true;              // the inputs are [batch, length, features], else [length, batch, features]

@@ -106,8 +106,8 @@ Results read_results(const AttentionLayer& layer) {
 // from the end, and the length is second from the end of [B, L, E] and [L, E], or first of [L, B, E].
 class Builder {
 public:
-  Builder(Graph& graph, const AttentionLayer& layer, Backend backend)
-      : graph_(graph), layer_(layer), backend_(backend), self_(layer.call->input(0)) {}
+  Builder(Graph& graph, const AttentionLayer& layer, const GraphFacts& facts, Backend backend)
+      : graph_(graph), layer_(layer), facts_(facts), backend_(backend), self_(layer.call->input(0)) {}
 
   Value* build(Node*& attention) {
     project();
@@ -117,14 +117,16 @@ public:
     arguments.scale = 1 / std::sqrt(static_cast<double>(head_dim));
     set_masked_rows(arguments);
     Value* query = heads_first(query_);
-    Value* bias = nullptr;
+    Bias bias;
     if (layer_.attn_mask || layer_.key_padding_mask) {
       const std::int64_t added = (layer_.has_key_bias ? 1 : 0) + (layer_.adds_zero_key ? 1 : 0);
-      bias = call_script(ScriptFunction::kAttentionBias,
-                         {mask(layer_.attn_mask), mask(layer_.key_padding_mask), query, c10::IValue(added)});
+      bias.value = call_script(ScriptFunction::kAttentionBias,
+                               {mask(layer_.attn_mask), mask(layer_.key_padding_mask), query, c10::IValue(added)});
     }
-    attention = insert_attention(graph_, backend_, query, heads_first(key_), heads_first(value_), bias, arguments);
-    Value* merged = insert("aten::flatten", {length_first_again(attention->output()), c10::IValue(-2)});
+    const InsertedAttention inserted =
+        insert_attention(graph_, backend_, query, heads_first(key_), heads_first(value_), bias, arguments, facts_);
+    attention = inserted.node;
+    Value* merged = insert("aten::flatten", {length_first_again(inserted.context), c10::IValue(-2)});
     Value* out_proj = graph_.insertGetAttr(self_, "out_proj");
     return insert("aten::linear",
                   {merged, graph_.insertGetAttr(out_proj, "weight"), graph_.insertGetAttr(out_proj, "bias")});
@@ -273,6 +275,7 @@ private:
 
   Graph& graph_;
   const AttentionLayer& layer_;
+  const GraphFacts& facts_;
   Backend backend_;
   Value* self_;
   std::map<std::string, Value*> parameters_;
@@ -326,8 +329,8 @@ Site survey_attention_layer(Node* call, const std::shared_ptr<Graph>& graph, con
     if (is_causal && *is_causal && !layer.attn_mask) throw Declined("is_causal is a hint about a mask that is missing");
     torch::jit::WithInsertPoint here(call);
     Node* attention = nullptr;
-    Value* attended = Builder(*graph, layer, backend).build(attention);
-    if (const auto disagreement = probe_attention_layer(layer, attended, facts, backend)) throw Declined(*disagreement);
+    Value* attended = Builder(*graph, layer, facts, backend).build(attention);
+    if (const auto disagreement = probe_attention_layer(layer, attended, facts)) throw Declined(*disagreement);
 
     site.entry.status = report::SiteStatus::kFused;
     const auto propose = [&](const std::vector<Value*>& originals, Value* replacement) {

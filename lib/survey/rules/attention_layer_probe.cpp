@@ -59,7 +59,7 @@ void add_masks(const AttentionLayer& layer, const Variant& variant, std::int64_t
 }
 
 ProbeSite describe(const AttentionLayer& layer, const Variant& variant, Value* original, Value* replacement,
-                   const GraphFacts& facts, Backend backend) {
+                   const GraphFacts& facts) {
   ProbeSite site;
   site.original = original;
   site.replacement = replacement;
@@ -68,7 +68,6 @@ ProbeSite describe(const AttentionLayer& layer, const Variant& variant, Value* o
   site.heads = layer.heads;
   site.ranks = {4};
   site.shapes = 2;
-  site.masked_rows = backend == Backend::kFlash;
   const bool one_length = layer.query == layer.key || layer.query == layer.value;
   const std::int64_t keys = one_length ? ProbeInput::kLength : ProbeInput::kKeys;
   add_operands(layer, variant, keys, site);
@@ -115,7 +114,7 @@ std::vector<Variant> variants_of(const AttentionLayer& layer) {
 }  // namespace
 
 std::optional<std::string> probe_attention_layer(const AttentionLayer& layer, Value* replacement,
-                                                 const GraphFacts& facts, Backend backend) {
+                                                 const GraphFacts& facts) {
   torch::jit::Graph& graph = *layer.call->owningGraph();
   Value* place = graph.insertConstant(0);
   torch::jit::Node* result = graph.createTupleIndex(layer.call->output(), place, c10::TensorType::get());
@@ -123,7 +122,7 @@ std::optional<std::string> probe_attention_layer(const AttentionLayer& layer, Va
   std::optional<std::string> disagreement;
   for (const Variant& variant : variants_of(layer)) {
     if (disagreement) break;
-    disagreement = probe(describe(layer, variant, result->output(), replacement, facts, backend), facts);
+    disagreement = probe(describe(layer, variant, result->output(), replacement, facts), facts);
   }
   result->destroy();
   return disagreement;

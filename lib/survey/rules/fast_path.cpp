@@ -79,7 +79,8 @@ Value* build_bias(Graph& graph, const SelfAttention& self) {
 
 // attention(x): packed projection, heads, attention, merged heads, output projection. Returns the output; the attention
 // node goes to `attention`.
-Value* build_self_attention(Graph& graph, Value* x, const SelfAttention& self, Backend backend, Node*& attention) {
+Value* build_self_attention(Graph& graph, Value* x, const SelfAttention& self, const GraphFacts& facts, Backend backend,
+                            Node*& attention) {
   const std::int64_t head_dim = self.embed_dim / self.heads;
   Value* projected = call(graph, "aten::linear", {x, self.in_weight, self.in_bias});
   Value* split = call(graph, "aten::unflatten",
@@ -96,9 +97,11 @@ Value* build_self_attention(Graph& graph, Value* x, const SelfAttention& self, B
   Value* visible = self.mask ? build_bias(graph, self) : nullptr;
   AttentionArguments arguments;
   arguments.scale = 1 / std::sqrt(static_cast<double>(head_dim));
-  attention = insert_attention(graph, backend, query, key, value, visible, arguments);
-  attention->output()->setDebugName("context");
-  Value* merged = call(graph, "aten::transpose", {attention->output(), c10::IValue(1), c10::IValue(2)});
+  const Bias bias{visible, /*is_boolean=*/true};
+  const InsertedAttention inserted = insert_attention(graph, backend, query, key, value, bias, arguments, facts);
+  attention = inserted.node;
+  inserted.context->setDebugName("context");
+  Value* merged = call(graph, "aten::transpose", {inserted.context, c10::IValue(1), c10::IValue(2)});
   merged = call(graph, "aten::flatten", {merged, c10::IValue(2)});
   return call(graph, "aten::linear", {merged, self.out_weight, self.out_bias});
 }
@@ -122,23 +125,22 @@ Value* build_encoder_layer(Graph& graph, Node* node, const SelfAttention& self, 
     return call(graph, "aten::linear", {hidden, node->input(16), node->input(17)});
   };
   if (*norm_first) {
-    Value* attended = build_self_attention(graph, norm(source, 10), self, backend, attention);
+    Value* attended = build_self_attention(graph, norm(source, 10), self, facts, backend, attention);
     Value* x = call(graph, "aten::add", {source, attended});
     return call(graph, "aten::add", {x, feed_forward(norm(x, 12))});
   }
-  Value* attended = build_self_attention(graph, source, self, backend, attention);
+  Value* attended = build_self_attention(graph, source, self, facts, backend, attention);
   Value* x = norm(call(graph, "aten::add", {source, attended}), 10);
   return norm(call(graph, "aten::add", {x, feed_forward(x)}), 12);
 }
 
 ProbeSite describe_for_probe(Value* source, const SelfAttention& self, std::optional<MaskType> mask_type,
-                             Value* original, Value* replacement, Backend backend) {
+                             Value* original, Value* replacement) {
   ProbeSite site;
   site.original = original;
   site.replacement = replacement;
   site.heads = self.heads;
   site.ranks = {4};
-  site.masked_rows = backend == Backend::kFlash;
   site.inputs.push_back(
       {source, ProbeInput::Use::kQuery, {}, false, {ProbeInput::kBatch, ProbeInput::kLength, self.embed_dim}});
   if (!self.mask) return site;
@@ -164,11 +166,11 @@ ProbeSite describe_for_probe(Value* source, const SelfAttention& self, std::opti
 
 // Runs the operator and the replacement with the kind of mask that it has, or with each that it may have.
 std::optional<std::string> probe_each_mask(Value* source, const SelfAttention& self, Value* original,
-                                           Value* replacement, const GraphFacts& facts, Backend backend) {
+                                           Value* replacement, const GraphFacts& facts) {
   std::vector<std::optional<MaskType>> types{self.mask_type};
   if (self.mask_type == MaskType::kAtRunTime) types = {std::nullopt, MaskType::kKeyPadding, MaskType::kMerged};
   for (const auto& type : types) {
-    const ProbeSite site = describe_for_probe(source, self, type, original, replacement, backend);
+    const ProbeSite site = describe_for_probe(source, self, type, original, replacement);
     if (auto disagreement = probe(site, facts)) return disagreement;
   }
   return std::nullopt;
@@ -202,8 +204,8 @@ Site survey_fast_path(Node* node, const std::shared_ptr<Graph>& graph, const Gra
     torch::jit::WithInsertPoint here(node);
     Node* attention = nullptr;
     Value* replacement = is_layer ? build_encoder_layer(*graph, node, self, facts, backend, attention)
-                                  : build_self_attention(*graph, node->input(0), self, backend, attention);
-    if (const auto disagreement = probe_each_mask(node->input(0), self, node->output(0), replacement, facts, backend)) {
+                                  : build_self_attention(*graph, node->input(0), self, facts, backend, attention);
+    if (const auto disagreement = probe_each_mask(node->input(0), self, node->output(0), replacement, facts)) {
       throw Declined(*disagreement);
     }
     site.entry.status = report::SiteStatus::kFused;

@@ -155,10 +155,11 @@ ProbeSite describe_for_probe(const SdpaSite& sdpa, Node* attention, const std::v
 // Builds and probes the site; throws Declined.
 void propose(const SdpaSite& sdpa, Graph& graph, const GraphFacts& facts, Backend backend, Site& site) {
   std::vector<ScoreTerm> masks = sdpa.terms;
-  Value* mask = sdpa.is_split ? insert_bias(graph, masks) : sdpa.node->input(kMask);
+  Value* mask = sdpa.is_split ? insert_bias(graph, masks).value : sdpa.node->input(kMask);
   if (mask && facts.is_none(mask)) mask = nullptr;
   if (mask && !sdpa.is_split) masks = {term_of(mask, ScoreTerm::Kind::kAdditive)};
-  Node* attention = insert_attention(graph, backend, sdpa.query, sdpa.key, sdpa.value, mask, sdpa.arguments);
+  Node* attention =
+      insert_attention(graph, backend, sdpa.query, sdpa.key, sdpa.value, {mask}, sdpa.arguments, facts).node;
   attention->output()->setDebugName("context");
   site.entry.heads = facts.size_from_end(sdpa.query, -3);
   site.entry.head_dim = facts.size_from_end(sdpa.query, -1);
