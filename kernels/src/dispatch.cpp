@@ -57,7 +57,9 @@ constexpr Kernel mma16(const char* name) {
           kHeadDim,
           accepts<kVariant, kLengths>,
           [](const AttentionProblem& problem) {
-            return split_workspace_bytes(problem, mma16_tile(kHeadDim, kVariant, kLengths));
+            return mma16_splits_keys(kHeadDim, kVariant, kLengths)
+                       ? split_workspace_bytes(problem, mma16_tile(kHeadDim, kVariant, kLengths))
+                       : 0;
           },
           launch_mma16<kDType, kHeadDim, kVariant, kLengths>};
 }
@@ -88,17 +90,18 @@ constexpr Kernel wgmma(const char* name) {
           launch_sm90<kDType, Tile>};
 }
 
-template <int kHeadDim>
+template <int kHeadDim, Lengths kLengths = Lengths::kLong>
 constexpr Kernel tf32x3(const char* name) {
-  return {name,
-          kSm80,
-          false,
-          DType::kFloat32,
-          kHeadDim,
-          kHeadDim,
-          accepts_any,
-          [](const AttentionProblem& problem) { return split_workspace_bytes(problem, tf32x3_tile(kHeadDim)); },
-          launch_tf32x3<kHeadDim>};
+  return {
+      name,
+      kSm80,
+      false,
+      DType::kFloat32,
+      kHeadDim,
+      kHeadDim,
+      accepts<Variant::kGeneral, kLengths>,
+      [](const AttentionProblem& problem) { return split_workspace_bytes(problem, tf32x3_tile(kHeadDim, kLengths)); },
+      launch_tf32x3<kHeadDim, kLengths>};
 }
 
 constexpr DType kF16 = DType::kFloat16;
@@ -198,6 +201,10 @@ constexpr std::array kKernels = {
     mma16<kBF16, 192, kGeneral>("sm80-mma-bf16-d192-general"),
     mma16<kBF16, 256, kPlain>("sm80-mma-bf16-d256"),
     mma16<kBF16, 256, kGeneral>("sm80-mma-bf16-d256-general"),
+    tf32x3<32, kShort>("sm80-tf32x3-f32-d32-short"),
+    tf32x3<64, kShort>("sm80-tf32x3-f32-d64-short"),
+    tf32x3<96, kShort>("sm80-tf32x3-f32-d96-short"),
+    tf32x3<128, kShort>("sm80-tf32x3-f32-d128-short"),
     tf32x3<32>("sm80-tf32x3-f32-d32"),
     tf32x3<64>("sm80-tf32x3-f32-d64"),
     tf32x3<96>("sm80-tf32x3-f32-d96"),

@@ -15,7 +15,7 @@ template <DType kDType, int kHeadDim, Variant kVariant, Lengths kLengths>
 cudaError_t launch_mma16(const AttentionProblem& problem, void* workspace, cudaStream_t stream);
 
 // float32, as three TF32 products on tensor cores.
-template <int kHeadDim>
+template <int kHeadDim, Lengths kLengths>
 cudaError_t launch_tf32x3(const AttentionProblem& problem, void* workspace, cudaStream_t stream);
 
 // float16 or bfloat16 on Hopper's tensor cores (wgmma); Tile: one of sm90/tuning.h.

@@ -37,7 +37,8 @@ cudaError_t launch_attention(const AttentionProblem& problem, void* workspace, c
   int blocks = 0;
   if (const cudaError_t error = resident_blocks<Engine>(blocks); error != cudaSuccess) return error;
   KernelParameters parameters = make_packed_parameters(problem, Engine::kRows);
-  set_splits(parameters, split_count(parameters, Engine::kTile, blocks), workspace);
+  const int splits = Engine::kSplitsKeys ? split_count(parameters, Engine::kTile, blocks) : 1;
+  set_splits(parameters, splits, workspace);
 
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned>(parameters.query_tiles) * static_cast<unsigned>(parameters.total_heads),

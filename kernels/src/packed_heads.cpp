@@ -1,18 +1,15 @@
 // Decides whether heads are packed, and writes the parameters of the packed problem: see packed_heads.h.
 #include "packed_heads.h"
 
+#include "tuning.h"
+
 namespace flashconvert::kernels {
 namespace {
 
-bool is_power_of_two(std::int64_t value) { return (value & (value - 1)) == 0; }
-
-int ceil_log2(std::int64_t value) {
-  int power = 0;
-  while ((std::int64_t{1} << power) < value) ++power;
-  return power;
-}
-
-bool has_window(const AttentionProblem& problem) { return problem.window_left >= 0 || problem.window_right >= 0; }
+// Rows are divided by the size of a group as row * (2^23 / group, rounded up) >> 23. With at most 64 queries the
+// product stays below 2^31, and the rounding, less than row * group / 2^23, cannot reach the next query.
+constexpr int kRowShift = 23;
+constexpr std::int64_t kLargestGroup = 255;
 
 bool bias_allows_packing(const AttentionProblem& problem) {
   const BiasView& bias = problem.bias;
@@ -21,13 +18,12 @@ bool bias_allows_packing(const AttentionProblem& problem) {
 
 bool packing_pays(const AttentionProblem& problem, int tile_rows) {
   const std::int64_t group = problem.heads / problem.key_heads;
-  return group > 1 && problem.query_length <= tile_rows &&
+  return group > 1 && tile_rows <= kMostPackedQueries && problem.query_length <= tile_rows &&
          (problem.query_length * group + tile_rows - 1) / tile_rows < group;
 }
 
 bool can_pack(const AttentionProblem& problem) {
-  const std::int64_t group = problem.heads / problem.key_heads;
-  return bias_allows_packing(problem) && (problem.query_length == 1 || !has_window(problem) || is_power_of_two(group));
+  return bias_allows_packing(problem) && problem.heads / problem.key_heads <= kLargestGroup;
 }
 
 }  // namespace
@@ -46,7 +42,8 @@ KernelParameters make_packed_parameters(const AttentionProblem& problem, int til
   }
   KernelParameters parameters = make_parameters(packed, tile_rows);
   parameters.packed_heads = static_cast<int>(group);
-  parameters.row_shift = ceil_log2(group);
+  parameters.row_multiplier = static_cast<int>(((std::int64_t{1} << kRowShift) + group - 1) / group);
+  parameters.row_shift = kRowShift;
   parameters.packed_query_stride = problem.query.head_stride;
   parameters.packed_output_stride = problem.output_head_stride;
   // Rows do not lie in one stride: what holds for the heads' own rows holds for these.

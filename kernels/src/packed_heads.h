@@ -8,9 +8,9 @@ namespace flashconvert::kernels {
 
 // The parameters for a kernel that knows packed heads (RowOffsets, visible_keys in device/schedule.cuh), with its heads
 // packed where that makes fewer tiles and the problem allows it:
-// - A head's queries fill at most one tile.
+// - The tile is one for few queries, and a head's queries fill it once at most.
 // - The bias is the same for every query and head, or there is one query.
-// - Windows tell queries apart by a shift of the row: there is one query, or a power of two of heads.
+// - The groups are not so large that a product and a shift would no longer divide by their size.
 KernelParameters make_packed_parameters(const AttentionProblem& problem, int tile_rows);
 
 }  // namespace flashconvert::kernels

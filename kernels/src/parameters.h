@@ -29,7 +29,8 @@ struct KernelParameters {
   // Grouped heads can be packed (packed_heads.h): a "head" is then one of keys and values, and its rows are the queries
   // of all the heads that share it, row = query * packed_heads + head in the group. 1: a row is a query.
   int packed_heads = 1;
-  int row_shift = 0;                     // row >> row_shift is the row's query, where a window asks for it
+  int row_multiplier = 1;  // row * row_multiplier >> row_shift is the row's query (query_of in schedule.cuh)
+  int row_shift = 0;
   std::int64_t packed_query_stride = 0;  // from one head of a group to the next
   std::int64_t packed_output_stride = 0;
 

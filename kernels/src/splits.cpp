@@ -8,12 +8,17 @@
 namespace flashconvert::kernels {
 namespace {
 
+// Fewer tiles of keys than this for a block cost more than they save: it has to fetch its queries, and to leave
+// partial_columns + 2 numbers a row that are read again.
+constexpr std::int64_t kLeastTilesOfSplit = 2;
+constexpr std::int64_t kLeastTilesToSplit = 6;
+
 std::int64_t ceil_div(std::int64_t value, std::int64_t divisor) { return (value + divisor - 1) / divisor; }
 
 // The tiles of keys that some tile of queries sees, at most.
 std::int64_t most_key_tiles(const KernelParameters& p, const TileShape& tile) {
-  const std::int64_t last_query = (p.query_length - 1) >> p.row_shift;
-  const std::int64_t tile_queries = std::min<std::int64_t>((tile.rows() - 1) >> p.row_shift, last_query) + 1;
+  const std::int64_t last_query = (p.query_length - 1) / p.packed_heads;
+  const std::int64_t tile_queries = std::min<std::int64_t>((tile.rows() - 1) / p.packed_heads, last_query) + 1;
   const std::int64_t first_key = std::max(p.first_visible, 0);
   const std::int64_t end_key = std::min<std::int64_t>(last_query + p.last_visible + 1, p.key_length);
   const std::int64_t width = std::int64_t{p.last_visible} - p.first_visible + tile_queries;

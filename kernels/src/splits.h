@@ -10,11 +10,6 @@
 
 namespace flashconvert::kernels {
 
-// Fewer tiles of keys than this for a block cost more than they save: it has to fetch its queries, and to leave
-// partial_columns + 2 numbers a row that are read again.
-inline constexpr int kLeastTilesOfSplit = 2;
-inline constexpr int kLeastTilesToSplit = 6;
-
 // More than any card has. `workspace_bytes` does not know the card, and makes room for as many splits as it would take
 // to fill this one.
 inline constexpr int kMostMultiprocessors = 256;

@@ -16,7 +16,8 @@ inline constexpr int kRegistersPerSm = 65536;
 
 // Bucket sizes: a head dimension is padded with zeros to the next of these.
 inline constexpr int kHeadDims[] = {32, 64, 96, 128, 192, 256};
-inline constexpr int kLargestShortDim = 128;  // the buckets above have 64-row tiles anyway, or nearly
+inline constexpr int kMostPackedQueries = 64;  // of heads that are packed (packed_heads.h), and rows of their tiles
+inline constexpr int kLargestShortDim = 128;   // the buckets above have 64-row tiles anyway, or nearly
 
 struct TileShape {
   int warps;
@@ -70,9 +71,17 @@ constexpr TileShape mma16_tile(int head_dim, Variant variant, Lengths lengths) {
   }
 }
 
+// Whether the keys of a tile of queries can be split among blocks (splits.h). D = 128 has no register left for it, and
+// tiles for fewer queries.
+constexpr bool mma16_splits_keys(int head_dim, Variant variant, Lengths lengths) {
+  return head_dim != 128 || variant == Variant::kGeneral || lengths == Lengths::kShort;
+}
+
 // fp32 operands as three TF32 products. Besides output and scores a lane holds a partial sum of 16 * row_tiles and the
 // two halves of a tile of weights (row_tiles * keys).
-constexpr TileShape tf32x3_tile(int head_dim) {
+constexpr TileShape tf32x3_tile(int head_dim, Lengths lengths) {
+  // With few queries one warp may be the only one with rows: what counts is how many blocks run at a time.
+  if (lengths == Lengths::kShort) return {4, 1, head_dim > 64 ? 16 : 32, 2, head_dim > 32 ? 3 : 4};
   switch (head_dim) {
     case 32:
       return {4, 2, 32, 2, 2};
@@ -94,8 +103,8 @@ constexpr int mma16_shared_bytes(int head_dim, Variant variant, Lengths lengths)
   return (tile.rows() + 2 * tile.stages * tile.keys) * head_dim * 2 + kBlockStateBytes;
 }
 
-constexpr int tf32x3_shared_bytes(int head_dim) {
-  const TileShape tile = tf32x3_tile(head_dim);
+constexpr int tf32x3_shared_bytes(int head_dim, Lengths lengths) {
+  const TileShape tile = tf32x3_tile(head_dim, lengths);
   return (tile.rows() + 2 * tile.stages * tile.keys) * (head_dim + 4) * 4 + kBlockStateBytes;
 }
 
@@ -105,18 +114,20 @@ constexpr bool mma16_fits(int head_dim, Variant variant, Lengths lengths) {
          tile.row_tiles * (head_dim + tile.keys) / 2 + 40 <= tile.registers();
 }
 
-constexpr bool tf32x3_fits(int head_dim) {
-  const TileShape tile = tf32x3_tile(head_dim);
-  return tf32x3_shared_bytes(head_dim) <= kSharedBytesPerBlock &&
+constexpr bool tf32x3_fits(int head_dim, Lengths lengths) {
+  const TileShape tile = tf32x3_tile(head_dim, lengths);
+  return tf32x3_shared_bytes(head_dim, lengths) <= kSharedBytesPerBlock &&
          tile.row_tiles * (head_dim / 2 + 16 + tile.keys) + 40 <= tile.registers();
 }
 
 constexpr bool every_tile_fits() {
   for (const int head_dim : kHeadDims) {
-    if (!tf32x3_fits(head_dim)) return false;
-    for (const Variant variant : {Variant::kPlain, Variant::kGeneral}) {
-      if (!mma16_fits(head_dim, variant, Lengths::kLong)) return false;
-      if (head_dim <= kLargestShortDim && !mma16_fits(head_dim, variant, Lengths::kShort)) return false;
+    for (const Lengths lengths : {Lengths::kLong, Lengths::kShort}) {
+      if (lengths == Lengths::kShort && head_dim > kLargestShortDim) continue;
+      if (!tf32x3_fits(head_dim, lengths)) return false;
+      for (const Variant variant : {Variant::kPlain, Variant::kGeneral}) {
+        if (!mma16_fits(head_dim, variant, lengths)) return false;
+      }
     }
   }
   return true;

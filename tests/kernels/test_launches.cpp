@@ -30,6 +30,7 @@ std::vector<AttentionCase> representative(DType dtype) {
           short_sequences,
           few_queries,
           few_biased_queries,
+          basic(dtype, 64, 4100, 128, 128),
           basic(dtype, 260, 260, 256, 256)};
 }
 

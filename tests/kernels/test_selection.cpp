@@ -1,6 +1,7 @@
 // The dispatch table, which needs no device: names, buckets, what is refused.
 #include <string>
 
+#include "dispatch.h"
 #include "flashconvert/kernels/attention.h"
 #include "support/catch.h"
 
@@ -177,6 +178,40 @@ TEST_CASE("what happens to the scores decides among Hopper's kernels", "[selecti
   boolean.bias.row_stride = 80;
   boolean.bias.head_stride = 65 * 80;
   CHECK(selected(boolean, 90) == "sm90-wgmma-f16-d64-bias");
+}
+
+TEST_CASE("kernels that split keys need room for unfinished rows", "[selection]") {
+  AttentionProblem problem = problem_of(DType::kFloat16, 128);
+  problem.query_length = 3;
+  problem.key_length = 8192;
+  CHECK(selected(problem, 90) == "sm80-mma-f16-d128-short");
+  CHECK(workspace_bytes(problem, 90) > 0);
+  CHECK(workspace_bytes(problem, 80) == workspace_bytes(problem, 90));
+  CHECK(workspace_bytes_with("sm80-mma-f16-d128", problem, 80) == 0);  // the one that does not
+  CHECK(workspace_bytes_with("sm80-mma-f16-d128-general", problem, 80) > 0);
+  CHECK(workspace_bytes_with("sm80-tf32x3-f32-d128", problem, 80) == 0);  // does not take it
+  problem.key_length = 100;
+  CHECK(workspace_bytes(problem, 90) == 0);
+}
+
+TEST_CASE("few queries of large heads leave Hopper's kernels where there are keys to split", "[selection]") {
+  AttentionProblem problem = problem_of(DType::kBFloat16, 256);
+  problem.query_length = 16;
+  CHECK(selected(problem, 90) == "sm90-wgmma-bf16-d256");
+  problem.key_length = 1024;
+  CHECK(selected(problem, 90) == "sm80-mma-bf16-d256-short");
+  problem.bias.kind = BiasKind::kBoolean;
+  CHECK(selected(problem, 90) == "sm80-mma-bf16-d256-general-short");
+  problem.query_length = 65;
+  CHECK(selected(problem, 90) == "sm90-wgmma-bf16-d256-general");
+}
+
+TEST_CASE("float32 has short tiles too", "[selection]") {
+  AttentionProblem problem = problem_of(DType::kFloat32, 64);
+  CHECK(selected(problem, 80) == "sm80-tf32x3-f32-d64");
+  problem.query_length = 64;
+  CHECK(selected(problem, 80) == "sm80-tf32x3-f32-d64-short");
+  CHECK(selected(problem_of(DType::kFloat32, 256), 80) == "sm80-tf32x3-f32-d256");
 }
 
 TEST_CASE("uneven tiles need a counter", "[selection]") {

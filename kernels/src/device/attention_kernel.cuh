@@ -23,6 +23,10 @@ struct BlockState {
   std::int64_t bias_offset;
 };
 
+// Larger tiles than those for few queries do not know packed heads, which would cost them registers.
+template <class Engine>
+inline constexpr Rows kRowsOf = Engine::kRows <= kMostPackedQueries ? Rows::kPacked : Rows::kQueries;
+
 // What lies where in a block's shared memory: the queries (their place takes the output in the end), then a tile of
 // keys and one of values for each stage, then the state.
 template <class Engine>
@@ -48,8 +52,8 @@ template <class Engine>
 __device__ __forceinline__ BlockState make_block_state(const KernelParameters& p) {
   using Element = typename Engine::Element;
   const Work work = decode_block(p, static_cast<int>(blockIdx.x), Engine::kRows);
-  KeyTiles tiles = visible_key_tiles<Rows::kPacked>(p, work.first_row, Engine::kRows, Engine::kKeys);
-  if (p.splits > 1) tiles = split_key_tiles(tiles, static_cast<int>(blockIdx.y), p.splits);
+  KeyTiles tiles = visible_key_tiles<kRowsOf<Engine>>(p, work.first_row, Engine::kRows, Engine::kKeys);
+  if (Engine::kSplitsKeys && p.splits > 1) tiles = split_key_tiles(tiles, static_cast<int>(blockIdx.y), p.splits);
   return {work, tiles, head_data<Element>(p.key, work.batch, work.key_head),
           head_data<Element>(p.value, work.batch, work.key_head),
           Engine::kGeneral ? bias_offset(p.bias, work.batch, work.head) : 0};
@@ -71,8 +75,12 @@ struct Loader {
   __device__ __forceinline__ void query() const {
     const Work& work = state.work;
     const Element* head = head_data<Element>(p.query, work.batch, work.head);
-    const auto row_offset = [rows = query_rows(p), &work](int row) { return rows(work.first_row + row); };
     const int rows = p.query_length - work.first_row;
+    if (kRowsOf<Engine> == Rows::kQueries || p.packed_heads == 1) {
+      load<QueryCopy>(head + work.first_row * p.query.row_stride, p.query.row_stride, rows, p.head_dim, Plan::kQuery);
+      return;
+    }
+    const auto row_offset = [at = query_rows(p), &work](int row) { return at(work.first_row + row); };
     if (!Engine::kGeneral || p.vector_loads) {
       QueryCopy::load_rows_async(ptx::shared_address(shared) + Plan::kQuery, head, row_offset, rows, p.head_dim);
     } else {
@@ -80,24 +88,24 @@ struct Loader {
     }
   }
   __device__ __forceinline__ void key(int tile, int stage) const {
-    load(static_cast<const Element*>(state.keys), p.key.row_stride, tile * Engine::kKeys, p.head_dim,
-         Plan::kKey + stage * Plan::kStageBytes);
+    load<KeyCopy>(static_cast<const Element*>(state.keys) + tile * Engine::kKeys * p.key.row_stride, p.key.row_stride,
+                  p.key_length - tile * Engine::kKeys, p.head_dim, Plan::kKey + stage * Plan::kStageBytes);
   }
   __device__ __forceinline__ void value(int tile, int stage) const {
-    load(static_cast<const Element*>(state.values), p.value.row_stride, tile * Engine::kKeys, p.value_dim,
-         Plan::kValue + stage * Plan::kStageBytes);
+    load<KeyCopy>(static_cast<const Element*>(state.values) + tile * Engine::kKeys * p.value.row_stride,
+                  p.value.row_stride, p.key_length - tile * Engine::kKeys, p.value_dim,
+                  Plan::kValue + stage * Plan::kStageBytes);
   }
 
 private:
-  __device__ __forceinline__ void load(const Element* head, std::int64_t row_stride, int first_key, int columns,
+  template <class Copy>
+  __device__ __forceinline__ void load(const Element* first, std::int64_t row_stride, int rows, int columns,
                                        int offset) const {
-    const typename KeyCopy::Source source = {head + first_key * row_stride, row_stride, p.key_length - first_key,
-                                             columns};
     if (!Engine::kGeneral || p.vector_loads) {
-      KeyCopy::load_async(ptx::shared_address(shared) + offset, source);
+      Copy::load_async(ptx::shared_address(shared) + offset, {first, row_stride, rows, columns});
     } else {
-      KeyCopy::load_elements(
-          shared + offset, source.first, [row_stride](int row) { return row * row_stride; }, source.rows, columns);
+      Copy::load_elements(
+          shared + offset, first, [row_stride](int row) { return row * row_stride; }, rows, columns);
     }
   }
 };
@@ -123,9 +131,16 @@ __device__ __forceinline__ void store_output(const KernelParameters& p, const Wo
   const int first_row = work.first_row + warp_row;
   Element* head = static_cast<Element*>(const_cast<void*>(p.output.data)) + work.batch * p.output.batch_stride +
                   work.head * p.output.head_stride;
-  const auto row_offset = [rows = output_rows(p), first_row](int row) { return rows(first_row + row); };
-  store_warp_tile<Element, typename Engine::Layout, kWarpRows, Engine::kHeadDim>(
-      head, row_offset, p.query_length - first_row, p.value_dim, p.vector_stores, shared, warp_row);
+  const auto store = [&](const auto& row_offset) {
+    store_warp_tile<Element, typename Engine::Layout, kWarpRows, Engine::kHeadDim>(
+        head, row_offset, p.query_length - first_row, p.value_dim, p.vector_stores, shared, warp_row);
+  };
+  if (kRowsOf<Engine> == Rows::kQueries || p.packed_heads == 1) {
+    head += first_row * p.output.row_stride;
+    store([stride = p.output.row_stride](int row) { return row * stride; });
+  } else {
+    store([rows = output_rows(p), first_row](int row) { return rows(first_row + row); });
+  }
 }
 
 // Leaves the warp's rows unfinished, with their maxima and sums, for combine_splits.
@@ -163,12 +178,15 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
   BlockState& state = *reinterpret_cast<BlockState*>(shared + Plan::kState);
   if (threadIdx.x == 0) state = make_block_state<Engine>(p);
   __syncthreads();
-  ptx::allow_dependent_launch();
   const Loader<Engine> load = {p, state, shared};
 
   typename Engine::Output output = {};
   typename Engine::Softmax softmax;
   softmax.reset();
+
+  // A warp whose rows do not exist only helps to load.
+  const int warp_row = state.work.first_row + warp_index() * 16 * Engine::kRowTiles;
+  const bool has_rows = !Engine::kSkipsEmptyWarps || warp_row < p.query_length;
 
   // Keys and values of one tile arrive while the tile before it is worked on (two stages), or the values during QK and
   // the next keys during the rest (one stage).
@@ -185,9 +203,6 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
     }
     ptx::commit_async_copies();
 
-    // A warp whose rows do not exist only helps to load.
-    const int warp_row = state.work.first_row + warp_index() * 16 * Engine::kRowTiles;
-    const bool has_rows = !Engine::kSkipsEmptyWarps || warp_row < p.query_length;
     const std::uint32_t stage_base = shared_base + stage * Plan::kStageBytes;
     if constexpr (kStages == 2) stage ^= 1;
     typename Engine::Scores scores;
@@ -201,13 +216,14 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
 
     if (!has_rows) return;
     const int lane = lane_index();
-    const ScorePosition at = {warp_row + lane / 4, tile * Engine::kKeys + lane % 4 * 2};
+    const ScorePosition at = {state.work.first_row + warp_index() * 16 * Engine::kRowTiles + lane / 4,
+                              tile * Engine::kKeys + lane % 4 * 2};
     if constexpr (Engine::kGeneral) {
       scale_and_cap<Engine::kAccurateCap>(scores, p);
       add_bias<typename Engine::Element>(scores, p, state.bias_offset, at);
     }
     const bool is_plain = !Engine::kGeneral && tile >= state.tiles.plain_first && tile < state.tiles.plain_end;
-    if (!is_plain) hide_outside_window<Rows::kPacked>(scores, p, at);
+    if (!is_plain) hide_outside_window<kRowsOf<Engine>>(scores, p, at);
     float rescale[Engine::kRowTiles][2];
     softmax.update(scores, rescale, p.exponent_scale);
     Engine::multiply_weights_value(output, scores, rescale, stage_base + Plan::kValue);
@@ -220,9 +236,10 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
     if constexpr (kStages == 2) load.value(tile, 0);
     ptx::commit_async_copies();
   }
+  if (Engine::kSplitsKeys && p.splits > 1) ptx::allow_dependent_launch();
 #pragma unroll 1
   for (; tile >= state.tiles.first; --tile) visit_tile(tile);
-  if (p.splits == 1) {
+  if (!Engine::kSplitsKeys || p.splits == 1) {
     store_output<Engine>(p, state.work, output, softmax, shared);
   } else {
     store_partial<Engine>(p, state.work, output, softmax);

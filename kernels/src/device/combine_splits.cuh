@@ -8,6 +8,7 @@
 #include <cfloat>
 
 #include "../parameters.h"
+#include "../ptx/cache.cuh"
 #include "../ptx/dependent_launch.cuh"
 #include "../ptx/math.cuh"
 #include "schedule.cuh"
@@ -78,6 +79,18 @@ __device__ __forceinline__ PartialRow add_splits(const KernelParameters& p, std:
   return total;
 }
 
+// Drops what was read from the second-level cache, which would otherwise write it to memory some day. A line is read by
+// eight lanes of one warp, which all have to have come here.
+__device__ __forceinline__ void discard_splits(const KernelParameters& p, std::int64_t row, int column, int first,
+                                               int step) {
+  constexpr int kLineColumns = 32;
+  if (column % kLineColumns != 0) return;
+  const std::int64_t split_rows = static_cast<std::int64_t>(p.total_heads) * p.query_length;
+  for (int split = first; split < p.splits; split += step) {
+    ptx::discard_line(p.partial_outputs + (split * split_rows + row) * p.partial_columns + column);
+  }
+}
+
 // Adds up what the threads of one row found. Afterwards the first has the whole.
 __device__ __forceinline__ void add_across_threads(PartialRow& row, float maximum_scale) {
   extern __shared__ __align__(16) char shared[];
@@ -110,26 +123,35 @@ __device__ __forceinline__ void store_columns(T* to, const PartialRow& row, floa
   }
 }
 
+// Where a row of all heads begins in the output.
 template <class T>
-__global__ void combine_splits(const __grid_constant__ KernelParameters p, float maximum_scale) {
-  ptx::wait_for_previous_kernel();
-  const int row = static_cast<int>(blockIdx.x * blockDim.z + threadIdx.z);  // of all heads
-  const int column = 4 * static_cast<int>(threadIdx.x);
-  const bool exists = row < p.total_heads * p.query_length;
-  PartialRow total = empty_partial_row();
-  if (exists) {
-    total = add_splits(p, row, column, static_cast<int>(threadIdx.y), static_cast<int>(blockDim.y), maximum_scale);
-  }
-  if (blockDim.y > 1) add_across_threads(total, maximum_scale);
-  if (!exists || threadIdx.y != 0) return;
-
+__device__ __forceinline__ T* output_row(const KernelParameters& p, int row) {
   const int flat_head = row / p.query_length;
   const int batch = flat_head / p.heads;
   const int head = flat_head - batch * p.heads;
-  T* to = static_cast<T*>(const_cast<void*>(p.output.data)) + batch * p.output.batch_stride +
-          head * p.output.head_stride + output_rows(p)(row - flat_head * p.query_length) + column;
-  const float factor = total.sum == 0.F ? p.empty_row : 1.F / total.sum;
-  store_columns(to, total, factor, p.value_dim - column, p.vector_stores);
+  return static_cast<T*>(const_cast<void*>(p.output.data)) + batch * p.output.batch_stride +
+         head * p.output.head_stride + output_rows(p)(row - flat_head * p.query_length);
+}
+
+// `discard`: the unfinished rows are so many that their way to memory counts, and each fills whole lines of the cache.
+template <class T>
+__global__ void combine_splits(const __grid_constant__ KernelParameters p, float maximum_scale, bool discard) {
+  ptx::wait_for_previous_kernel();
+  const int row = static_cast<int>(blockIdx.x * blockDim.z + threadIdx.z);  // of all heads
+  const int column = 4 * static_cast<int>(threadIdx.x);
+  const int first = static_cast<int>(threadIdx.y);
+  const int step = static_cast<int>(blockDim.y);
+  const bool exists = row < p.total_heads * p.query_length;
+  PartialRow total = exists ? add_splits(p, row, column, first, step, maximum_scale) : empty_partial_row();
+  if (step > 1) add_across_threads(total, maximum_scale);
+  if (exists && first == 0) {
+    const float factor = total.sum == 0.F ? p.empty_row : 1.F / total.sum;
+    store_columns(output_row<T>(p, row) + column, total, factor, p.value_dim - column, p.vector_stores);
+  }
+  if (discard) {
+    __syncwarp();
+    if (exists) discard_splits(p, row, column, first, step);
+  }
 }
 
 }  // namespace flashconvert::kernels

@@ -34,12 +34,12 @@ struct KeyTiles {
   int end;
 };
 
-// Whether rows may be packed heads (KernelParameters::packed_heads): those who never pack save the shift.
+// Whether rows may be packed heads (KernelParameters::packed_heads): those who never pack save the division.
 enum class Rows : bool { kQueries, kPacked };
 
 template <Rows kRows>
 __device__ __forceinline__ int query_of(const KernelParameters& p, int row) {
-  return kRows == Rows::kPacked ? row >> p.row_shift : row;
+  return kRows == Rows::kPacked ? row * p.row_multiplier >> p.row_shift : row;
 }
 
 template <Rows kRows>

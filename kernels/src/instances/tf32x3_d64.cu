@@ -2,5 +2,5 @@
 #include "../tf32x3/launch.cuh"
 
 namespace flashconvert::kernels {
-template cudaError_t launch_tf32x3<64>(const AttentionProblem&, void*, cudaStream_t);
+template cudaError_t launch_tf32x3<64, Lengths::kLong>(const AttentionProblem&, void*, cudaStream_t);
 }  // namespace flashconvert::kernels

@@ -45,6 +45,7 @@ struct Mma16 {
   static constexpr bool kGeneral = kVariant == Variant::kGeneral;
   static constexpr bool kAccurateCap = false;
   static constexpr bool kSkipsEmptyWarps = kRowTiles == 1;  // with two, the branch would cost spills
+  static constexpr bool kSplitsKeys = mma16_splits_keys(kDim, kVariant, kLengths);
 
   // mma accumulators: [16-row tile][8-column tile][element]
   using Scores = float[kRowTiles][kKeys / 8][4];

@@ -15,21 +15,22 @@
 
 namespace flashconvert::kernels {
 
-template <int kDim>
+template <int kDim, Lengths kLengths>
 struct Tf32x3 {
   using Element = float;
   using Layout = PaddedLayout<kDim>;
-  static constexpr TileShape kTile = tf32x3_tile(kDim);
+  static constexpr TileShape kTile = tf32x3_tile(kDim, kLengths);
   static constexpr int kHeadDim = kDim;
   static constexpr int kThreads = kTile.threads();
   static constexpr int kRows = kTile.rows();
   static constexpr int kRowTiles = kTile.row_tiles;
   static constexpr int kKeys = kTile.keys;
-  static constexpr int kSharedBytes = tf32x3_shared_bytes(kDim);
+  static constexpr int kSharedBytes = tf32x3_shared_bytes(kDim, kLengths);
   static constexpr bool kGeneral = true;  // the products cost so much that one variant serves all
   static constexpr bool kAccurateCap = true;
-  static constexpr bool kSkipsEmptyWarps = kDim != 96;  // there the branch costs spills
-  static constexpr int kChunk = 32;                     // of the head dimension, in QK; of the value dimension, in PV
+  static constexpr bool kSplitsKeys = true;
+  static constexpr bool kSkipsEmptyWarps = kRowTiles == 1;  // with two, the branch costs 5 to 10 %
+  static constexpr int kChunk = 32;  // of the head dimension, in QK; of the value dimension, in PV
 
   // Accumulators: [16-row tile][8-column tile][element]. The output's columns are permuted: see
   // multiply_weights_value.

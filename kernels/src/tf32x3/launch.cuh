@@ -8,9 +8,9 @@
 
 namespace flashconvert::kernels {
 
-template <int kHeadDim>
+template <int kHeadDim, Lengths kLengths>
 cudaError_t launch_tf32x3(const AttentionProblem& problem, void* workspace, cudaStream_t stream) {
-  return launch_attention<Tf32x3<kHeadDim>>(problem, workspace, stream);
+  return launch_attention<Tf32x3<kHeadDim, kLengths>>(problem, workspace, stream);
 }
 
 }  // namespace flashconvert::kernels
