@@ -108,7 +108,7 @@ TEST_CASE("the Hopper tile follows lengths and dimensions", "[selection]") {
   AttentionProblem middle = problem_of(DType::kBFloat16, 96);
   middle.query_length = 197;
   CHECK(selected(middle, 90) == "sm90-wgmma-bf16-d96-rows128");
-  middle.query_length = 1024;
+  middle.query_length = 2048;
   CHECK(selected(middle, 90) == "sm90-wgmma-bf16-d96");
 
   AttentionProblem wide = problem_of(DType::kFloat16, 128);
