@@ -6,7 +6,7 @@
 #include <exception>
 #include <string_view>
 
-#include "checkpoint/checkpoint.h"
+#include "checkpoint/temporary_file.h"
 #include "report_file.h"
 
 namespace flashconvert::app {

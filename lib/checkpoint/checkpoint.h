@@ -1,7 +1,7 @@
 // A TorchScript checkpoint in memory, and its ways in and out of a file.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -80,10 +80,6 @@ private:
   std::filesystem::path path_;  // empty for standard output
   bool force_ = false;
 };
-
-// Removes the temporary files of all saves that are under way. Async-signal-safe: for the handlers of SIGINT and
-// SIGTERM.
-void remove_temporary_files() noexcept;
 
 // Loads a custom-operator library into the process. Throws Error(kUsage) with the loader's own message.
 void load_operator_library(const std::filesystem::path& path);

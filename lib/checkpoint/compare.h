@@ -1,7 +1,7 @@
 // Is one module the same as another, bit for bit? Used on what was saved and what was loaded from the file.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <functional>
 #include <optional>

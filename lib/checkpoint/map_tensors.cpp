@@ -1,8 +1,8 @@
 // Rebuilds containers around changed tensors.
 #include "checkpoint/map_tensors.h"
 
+#include <ATen/core/Tensor.h>
 #include <ATen/core/jit_type.h>
-#include <torch/script.h>
 
 #include <vector>
 

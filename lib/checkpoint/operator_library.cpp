@@ -1,5 +1,6 @@
 // Loading the libraries that define a checkpoint's custom operators.
 #include <dlfcn.h>
+#include <torch/version.h>
 
 #include "checkpoint/checkpoint.h"
 #include "common/error.h"

@@ -4,7 +4,7 @@
 
 #include <c10/core/Device.h>
 #include <c10/core/StorageImpl.h>
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <map>
 #include <string>

@@ -5,6 +5,7 @@
 
 #include <caffe2/serialize/inline_container.h>
 #include <caffe2/serialize/versions.h>
+#include <torch/version.h>
 
 #include <cerrno>
 #include <cstring>
@@ -111,7 +112,7 @@ void import_module(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory
     if (record != positions.end()) buffers[record->second] = buffer;
   };
   const auto adapter = positions.empty() ? make_read_adapter(bytes) : make_read_adapter(bytes, note);
-  checkpoint.module = torch::jit::load(adapter, torch::kCPU, extra_files);
+  checkpoint.module = torch::jit::load(adapter, at::kCPU, extra_files);
   checkpoint.extra_files.insert(extra_files.begin(), extra_files.end());
   checkpoint.devices = SavedDevices(checkpoint.module, devices, buffers);
 }

@@ -31,4 +31,8 @@ private:
   int slot_ = -1;  // in the list of files to remove when a signal ends the program
 };
 
+// Removes the temporary files of all saves that are under way. Async-signal-safe: for the handlers of SIGINT and
+// SIGTERM.
+void remove_temporary_files() noexcept;
+
 }  // namespace flashconvert::checkpoint

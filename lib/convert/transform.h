@@ -2,7 +2,7 @@
 // trial that looks for the sites behind a failed parity.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <functional>
 #include <string>

@@ -3,7 +3,7 @@
 // stored as a plain `weight` of the layer (docs/user-guide.md, "Reparameterised weights").
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <functional>
 #include <string>

@@ -1,8 +1,6 @@
 // Making working copies of methods the methods of their types.
 #pragma once
 
-#include <torch/script.h>
-
 #include <vector>
 
 #include "survey/survey.h"

@@ -5,8 +5,8 @@
 // Both calls destroy the old function: handles (torch::jit::Method) taken before them must not be used afterwards.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <memory>
 #include <string>

@@ -2,7 +2,7 @@
 // paths and one instance; scripted siblings are several instances of one type.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <optional>
 #include <string>

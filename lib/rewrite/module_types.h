@@ -2,7 +2,7 @@
 // all; this gives an instance a type of its own.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <string>
 

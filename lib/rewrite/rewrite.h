@@ -2,7 +2,7 @@
 // its fused form, and deepens it to a FusedAttention submodule where that is exact.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <vector>
 

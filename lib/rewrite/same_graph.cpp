@@ -1,8 +1,8 @@
 // Structural equality of two graphs.
 #include "rewrite/same_graph.h"
 
+#include <ATen/ATen.h>
 #include <torch/csrc/jit/ir/constants.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <unordered_map>

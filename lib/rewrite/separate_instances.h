@@ -2,7 +2,7 @@
 // constant in a buffer), they cannot share the rewritten method either.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include "survey/survey.h"
 

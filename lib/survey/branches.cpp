@@ -21,11 +21,6 @@ namespace prim = c10::prim;
 namespace {
 
 constexpr int kMostSinks = 8;  // each one doubles what it moves
-constexpr int kLongestWalk = 40;
-
-bool is_softmax(const Node* node) {
-  return is_any_of(node, {"aten::softmax", "aten::_softmax", "aten::_safe_softmax"});
-}
 
 void collect_softmaxes(Block* block, std::vector<Node*>& found) {
   for (Node* node : block->nodes()) {
@@ -36,7 +31,7 @@ void collect_softmaxes(Block* block, std::vector<Node*>& found) {
 
 // Does the value come from a product through operators that the walk can pass, and through arms of branches?
 bool comes_from_product(Value* value, int steps) {
-  if (steps > kLongestWalk) return false;
+  if (steps > kMostScoreOperators) return false;
   Node* node = value->node();
   if (is_product(node)) return true;
   if (node->kind() == prim::If) {
@@ -52,7 +47,7 @@ bool comes_from_product(Value* value, int steps) {
 // The branch through which the scores come, in the block of the softmax; null where they come straight from a product.
 Node* branch_of_scores(Value* scores, const Block* block, int steps) {
   Node* node = scores->node();
-  if (steps > kLongestWalk || node->owningBlock() != block || is_product(node)) return nullptr;
+  if (steps > kMostScoreOperators || node->owningBlock() != block || is_product(node)) return nullptr;
   if (node->kind() == prim::If) return comes_from_product(scores, steps) ? node : nullptr;
   for (Value* operand : score_operands(node)) {
     if (Node* branch = branch_of_scores(operand, block, steps + 1)) return branch;
@@ -63,7 +58,7 @@ Node* branch_of_scores(Value* scores, const Block* block, int steps) {
 // The second product, where the weights reach it and nothing else in the same block.
 Node* product_below(Node* softmax) {
   Value* weights = softmax->output();
-  for (int steps = 0; steps < kLongestWalk; ++steps) {
+  for (int steps = 0; steps < kMostScoreOperators; ++steps) {
     if (weights->uses().size() != 1) return nullptr;
     Node* user = weights->uses()[0].user;
     if (user->owningBlock() != softmax->owningBlock() || user->outputs().size() != 1) return nullptr;

@@ -1,7 +1,7 @@
 // The working copy of a method: the same function, spelled so that the walk can follow it.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <memory>
 #include <string>

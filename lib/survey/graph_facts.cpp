@@ -32,6 +32,12 @@ bool is_any_of(const Node* node, std::initializer_list<const char*> names) {
   return std::any_of(names.begin(), names.end(), [&](const char* other) { return name == other; });
 }
 
+bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
+
+bool is_softmax(const Node* node) {
+  return is_any_of(node, {"aten::softmax", "aten::_softmax", "aten::_safe_softmax"});
+}
+
 bool takes_dtype_alone(const Node* node, std::size_t operand) {
   if (is_any_of(node, {"aten::new_ones", "aten::new_zeros", "aten::new_full", "prim::device", "prim::dtype"})) {
     return operand == 0;
@@ -159,7 +165,7 @@ std::optional<c10::IValue> GraphFacts::evaluate(Value* value, int depth, Limits 
       arguments.push_back(*item);
     }
     try {
-      torch::NoGradGuard no_grad;
+      at::NoGradGuard no_grad;
       return torch::jit::Module(callee->toObject()).get_method(node->s(attr::name))(arguments);
     } catch (const std::exception&) {
       return std::nullopt;
@@ -177,7 +183,7 @@ std::optional<c10::IValue> GraphFacts::evaluate(Value* value, int depth, Limits 
     stack.push_back(*item);
   }
   try {
-    torch::NoGradGuard no_grad;
+    at::NoGradGuard no_grad;
     node->getOperation()(stack);
   } catch (const std::exception&) {
     return std::nullopt;  // a branch that never runs may hold an expression that cannot

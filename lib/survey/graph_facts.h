@@ -2,8 +2,8 @@
 // only; "unknown" is an empty optional and never a guess.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <cstdint>
 #include <initializer_list>
@@ -91,6 +91,9 @@ std::optional<std::int64_t> dim_from_end(std::int64_t dim, std::optional<std::in
 // The name of the operator without its overload, "aten::matmul"; also for prim nodes.
 std::string kind_name(const torch::jit::Node* node);
 bool is_any_of(const torch::jit::Node* node, std::initializer_list<const char*> names);
+
+bool is_tensor(const torch::jit::Value* value);
+bool is_softmax(const torch::jit::Node* node);
 
 // Operators whose result has the shape of their first input.
 bool keeps_shape(const torch::jit::Node* node);

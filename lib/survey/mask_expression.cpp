@@ -20,8 +20,6 @@ namespace attr = c10::attr;
 
 namespace {
 
-bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
-
 // Whether an in-place operator may change the tensor after it was made: directly, through a view, or in a call.
 bool is_written(const Value* value, int depth = 0) {
   constexpr int kLongestChainOfViews = 16;

@@ -81,7 +81,7 @@ std::vector<at::Tensor> Piece::run(const std::vector<c10::IValue>& arguments, st
     if (!layers_.empty()) torch::jit::Inline(*part);  // else each call would be profiled and compiled on its own
     code = std::make_unique<torch::jit::Code>(part, "piece");
   }
-  const torch::AutoGradMode mode(gradients);
+  const at::AutoGradMode mode(gradients);
   torch::jit::Stack stack(arguments.begin(), arguments.end());
   torch::jit::InterpreterState(*code).run(stack);
   std::vector<at::Tensor> outputs;

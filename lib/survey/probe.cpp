@@ -261,7 +261,7 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
   }
   try {
     const auto outputs = piece.run(arguments, 2, site.gradients);
-    const torch::NoGradGuard no_grad;
+    const at::NoGradGuard no_grad;
     return difference(outputs[0], outputs[1]);
   } catch (const std::exception& failure) {
     throw Declined("the fused form fails where the original runs: " + last_line(failure.what()));

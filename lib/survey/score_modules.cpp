@@ -2,6 +2,7 @@
 #include "survey/score_modules.h"
 
 #include "survey/graph_facts.h"
+#include "survey/rules/rules.h"
 
 namespace flashconvert::survey {
 
@@ -12,13 +13,7 @@ namespace prim = c10::prim;
 
 namespace {
 
-constexpr int kLongestWalk = 8;
-
-bool is_product(const Node* node) {
-  return is_any_of(node, {"aten::matmul", "aten::bmm", "aten::einsum", "aten::baddbmm"});
-}
-
-bool is_softmax(const Node* node) { return is_any_of(node, {"aten::softmax", "aten::_softmax"}); }
+constexpr int kMostOperators = 8;  // on scores, in a module or beside its call
 
 // Operators whose first operand is the scores, before and after them.
 bool keeps_scores(const Node* node) {
@@ -31,7 +26,7 @@ bool keeps_scores(const Node* node) {
 const Value* changed_argument(const Node* call, const Graph* callee) {
   if (callee->outputs().size() != 1) return nullptr;
   const Value* value = callee->outputs()[0];
-  for (int steps = 0; steps < kLongestWalk; ++steps) {
+  for (int steps = 0; steps < kMostOperators; ++steps) {
     const Node* node = value->node();
     if (node->kind() == prim::Param) return steps > 0 ? call->input(value->offset()) : nullptr;
     if (!keeps_scores(node)) return nullptr;
@@ -41,7 +36,7 @@ const Value* changed_argument(const Node* call, const Graph* callee) {
 }
 
 bool come_from_product(const Value* scores) {
-  for (int steps = 0; steps < kLongestWalk; ++steps) {
+  for (int steps = 0; steps < kMostOperators; ++steps) {
     if (is_product(scores->node())) return true;
     if (!keeps_scores(scores->node())) return false;
     scores = scores->node()->input(0);
@@ -50,7 +45,7 @@ bool come_from_product(const Value* scores) {
 }
 
 bool go_to_softmax(const Value* scores) {
-  for (int steps = 0; steps < kLongestWalk && scores->uses().size() == 1; ++steps) {
+  for (int steps = 0; steps < kMostOperators && scores->uses().size() == 1; ++steps) {
     const Node* user = scores->uses()[0].user;
     if (is_softmax(user)) return true;
     if (!keeps_scores(user) || user->input(0) != scores) return false;

@@ -3,8 +3,8 @@
 // `__torch__.flashconvert`, and hold aten operators alone.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <vector>
 

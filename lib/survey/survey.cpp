@@ -379,7 +379,7 @@ Survey survey_attention(const torch::jit::Module& root, Backend backend,
                         const std::function<bool(const std::string& path)>& selected) {
   Survey survey;
   std::unordered_set<const c10::ivalue::Object*> seen;
-  torch::NoGradGuard no_grad;
+  at::NoGradGuard no_grad;
   survey_module(root, "", {backend, selected, uses_nested_tensors(root)}, seen, survey);
   return survey;
 }

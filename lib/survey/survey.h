@@ -2,8 +2,8 @@
 // `flashconvert::attention`. It reads the module only: every graph it changes is a working copy of its own.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <functional>
 #include <memory>

@@ -1,7 +1,8 @@
 // Compares given arguments with what the graph does with them and with what the checkpoint was traced with.
 #include "verify/argument_problem.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include "verify/messages.h"
 

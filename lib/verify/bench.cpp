@@ -1,5 +1,5 @@
 // Timing: the original and the converted model side by side, interleaved so that clocks and caches treat both alike.
-#include <torch/torch.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <algorithm>
 #include <chrono>

@@ -82,6 +82,10 @@ std::string described_argument(const c10::Argument& argument, std::size_t index)
 
 }  // namespace
 
+bool has_method(const torch::jit::Module& module, const std::string& name) {
+  return module.find_method(name).has_value();
+}
+
 std::string signature_of(const torch::jit::Module& module, const std::string& method) {
   std::string text;
   for (const c10::Argument& argument : parameters_of(module.get_method(method).function().getSchema())) {

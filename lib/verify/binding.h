@@ -18,6 +18,8 @@ struct GivenArgument {
 // "forward(Tensor ids, Tensor? mask=None)": what a user has to know to give inputs.
 std::string signature_of(const torch::jit::Module& module, const std::string& method);
 
+bool has_method(const torch::jit::Module& module, const std::string& name);
+
 // The position of an argument by name (self is not counted); -1 when there is none.
 int argument_index(const c10::FunctionSchema& schema, const std::string& name);
 

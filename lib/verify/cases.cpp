@@ -1,6 +1,6 @@
 // make_cases: examples become cases by being tried on the original: values are drawn until it accepts them, arguments
 // that a trace recorded in another order are put right, and other shapes are added where it takes them.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <chrono>

@@ -1,7 +1,7 @@
 // Pairs the outputs of the models by name and judges each pair.
 #include "verify/compare.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <map>
 #include <optional>

@@ -1,7 +1,7 @@
 // The figures of one output tensor, computed in float64 over blocks, so that a large output needs little extra memory.
 #include "verify/compare_tensors.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,7 +17,7 @@ namespace flashconvert::verify {
 
 namespace {
 
-constexpr std::int64_t kBlock = std::int64_t{1} << 20;
+constexpr std::int64_t kStretch = std::int64_t{1} << 20;
 // The 99th percentile of an output with more elements than this is taken over evenly spaced ones.
 constexpr std::int64_t kPercentileSamples = std::int64_t{1} << 20;
 
@@ -38,7 +38,7 @@ at::Tensor kind_of(const at::Tensor& values) {
 }
 
 // The same elements of the four tensors, as float64.
-struct Block {
+struct Stretch {
   at::Tensor original, converted, reference, yardstick;
   at::Tensor kind_differs;  // NaN or an infinity in one of original and converted only, or another one
   at::Tensor comparable;    // finite in both
@@ -56,17 +56,17 @@ struct Tensors {
 
   std::int64_t size() const { return original.numel(); }
 
-  Block block(std::int64_t begin) const {
+  Stretch stretch(std::int64_t begin) const {
     const auto part = [&](const at::Tensor& values) {
-      return values.slice(0, begin, std::min(begin + kBlock, size())).to(at::kDouble);
+      return values.slice(0, begin, std::min(begin + kStretch, size())).to(at::kDouble);
     };
-    Block block{part(original), part(converted), part(reference), part(yardstick)};
+    Stretch stretch{part(original), part(converted), part(reference), part(yardstick)};
     // Where float64 gives a NaN or infinity and the original does not (it overflows elsewhere), the original is the
     // truth.
-    block.reference = at::where(at::isfinite(block.reference), block.reference, block.original);
-    block.kind_differs = kind_of(block.original) != kind_of(block.converted);
-    block.comparable = at::isfinite(block.original) & at::isfinite(block.converted);
-    return block;
+    stretch.reference = at::where(at::isfinite(stretch.reference), stretch.reference, stretch.original);
+    stretch.kind_differs = kind_of(stretch.original) != kind_of(stretch.converted);
+    stretch.comparable = at::isfinite(stretch.original) & at::isfinite(stretch.converted);
+    return stretch;
   }
 };
 
@@ -88,18 +88,18 @@ Figures measure(const Tensors& tensors) {
   Figures figures;
   std::vector<at::Tensor> samples;
   const std::int64_t stride = std::max<std::int64_t>(1, tensors.size() / kPercentileSamples);
-  for (std::int64_t begin = 0; begin < tensors.size(); begin += kBlock) {
-    const Block block = tensors.block(begin);
-    const at::Tensor errors = block.error_converted();
+  for (std::int64_t begin = 0; begin < tensors.size(); begin += kStretch) {
+    const Stretch stretch = tensors.stretch(begin);
+    const at::Tensor errors = stretch.error_converted();
     figures.scale =
-        std::max(figures.scale, largest(at::where(at::isfinite(block.reference), block.reference.abs(), 0.0)));
-    figures.max_abs = std::max(figures.max_abs, largest(block.difference()));
-    figures.original = std::max(figures.original, largest(block.error_original()));
+        std::max(figures.scale, largest(at::where(at::isfinite(stretch.reference), stretch.reference.abs(), 0.0)));
+    figures.max_abs = std::max(figures.max_abs, largest(stretch.difference()));
+    figures.original = std::max(figures.original, largest(stretch.error_original()));
     figures.converted = std::max(figures.converted, largest(errors));
     figures.sum += errors.sum().item<double>();
-    figures.comparable += block.comparable.sum().item<std::int64_t>();
-    figures.kind_differs += block.kind_differs.sum().item<std::int64_t>();
-    samples.push_back(errors.masked_select(block.comparable).slice(0, 0, kBlock, stride));
+    figures.comparable += stretch.comparable.sum().item<std::int64_t>();
+    figures.kind_differs += stretch.kind_differs.sum().item<std::int64_t>();
+    samples.push_back(errors.masked_select(stretch.comparable).slice(0, 0, kStretch, stride));
   }
   if (!samples.empty()) figures.p99 = percentile99(at::cat(samples));
   return figures;
@@ -108,8 +108,8 @@ Figures measure(const Tensors& tensors) {
 // The first position that `fails` picks, as an index into the flat tensors; -1 when there is none.
 template <typename Predicate>
 std::int64_t first_failure(const Tensors& tensors, const Predicate& fails) {
-  for (std::int64_t begin = 0; begin < tensors.size(); begin += kBlock) {
-    const at::Tensor positions = fails(tensors.block(begin)).nonzero();
+  for (std::int64_t begin = 0; begin < tensors.size(); begin += kStretch) {
+    const at::Tensor positions = fails(tensors.stretch(begin)).nonzero();
     if (positions.numel()) return begin + positions[0].item<std::int64_t>();
   }
   return -1;
@@ -163,14 +163,15 @@ constexpr double kLargestCredit = 0.3;
 void judge_floating(const Tensors& tensors, const at::Tensor& shaped, const Figures& figures, double scale,
                     report::OutputComparison& result) {
   if (figures.kind_differs > 0) {
-    const auto index = first_failure(tensors, [](const Block& block) { return block.kind_differs; });
+    const auto index = first_failure(tensors, [](const Stretch& stretch) { return stretch.kind_differs; });
     result.note = "NaN or infinity in one model only, first " + failure_text(tensors, index, shaped);
     return;
   }
   result.passed = result.error_converted <= result.allowed;
   if (!result.passed) {
     const double limit = result.allowed * scale;
-    const auto index = first_failure(tensors, [&](const Block& block) { return block.error_converted() > limit; });
+    const auto index =
+        first_failure(tensors, [&](const Stretch& stretch) { return stretch.error_converted() > limit; });
     result.note = "first beyond the allowed error " + failure_text(tensors, index, shaped);
   } else if (tensors.size() == 0) {
     result.note = "the output has no elements";

@@ -1,7 +1,7 @@
 // Groups dimensions and resizes tensors along them.
 #include "verify/derive.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <map>

@@ -1,8 +1,8 @@
 // Draws tensors by their use.
 #include "verify/draw.h"
 
+#include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 

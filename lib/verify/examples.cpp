@@ -1,7 +1,7 @@
 // Collects example arguments.
 #include "verify/examples.h"
 
-#include <torch/torch.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <algorithm>
 
@@ -20,8 +20,6 @@ namespace {
 
 constexpr std::size_t kMostBundled = 5;
 
-bool is_method(const Module& module, const std::string& name) { return module.find_method(name).has_value(); }
-
 std::vector<Example> from_file(const Module& module, const std::string& path) {
   std::vector<Example> examples;
   for (const FileCase& entry : read_input_file(path, module)) {
@@ -32,7 +30,7 @@ std::vector<Example> from_file(const Module& module, const std::string& path) {
 }
 
 Example from_specs(const Module& module, const std::vector<std::string>& texts) {
-  if (!is_method(module, "forward")) {
+  if (!has_method(module, "forward")) {
     throw Error(ErrorKind::kUsage,
                 "--input-spec describes the arguments of forward, and the checkpoint has no such method",
                 "Give inputs for its methods with --inputs: torch.save({\"encode\": (ids,)}, \"inputs.pt\").");
@@ -53,13 +51,13 @@ Example from_specs(const Module& module, const std::vector<std::string>& texts) 
 // The methods that torch.utils.bundled_inputs adds, by the method that they are for.
 std::map<std::string, std::string> bundled_methods(Module& module) {
   std::map<std::string, std::string> methods;
-  if (is_method(module, "get_bundled_inputs_functions_and_info")) {
+  if (has_method(module, "get_bundled_inputs_functions_and_info")) {
     const c10::IValue functions = module.get_method("get_bundled_inputs_functions_and_info")({});
     for (const auto& entry : functions.toGenericDict()) {
       const auto names = entry.value().toGenericDict().at("get_inputs_function_name").toList();
       if (!names.empty()) methods[entry.key().toStringRef()] = c10::IValue(names.get(0)).toStringRef();
     }
-  } else if (is_method(module, "get_all_bundled_inputs")) {
+  } else if (has_method(module, "get_all_bundled_inputs")) {
     methods["forward"] = "get_all_bundled_inputs";
   }
   return methods;
@@ -81,7 +79,7 @@ std::vector<Example> bundled(Module module) {
 std::vector<Example> traced(const checkpoint::Checkpoint& checkpoint) {
   std::vector<Example> examples;
   for (const auto& [method, arguments] : checkpoint.traced_inputs) {
-    if (is_method(checkpoint.module, method)) examples.push_back({method, arguments, "traced shape", false, true});
+    if (has_method(checkpoint.module, method)) examples.push_back({method, arguments, "traced shape", false, true});
   }
   return examples;
 }
@@ -124,7 +122,7 @@ std::string suggested_specs(const Module& module) {
 
 [[noreturn]] void throw_nothing_to_draw_from(const Module& module) {
   std::string advice = "Give a file with --inputs (torch.save((…,), \"inputs.pt\") in Python)";
-  if (is_method(module, "forward")) {
+  if (has_method(module, "forward")) {
     const std::string specs = suggested_specs(module);
     advice += ", or the arguments' shapes with --input-spec.\n  The method is " + signature_of(module, "forward") +
               (specs.empty() ? "." : ": try" + specs + " with the sizes filled in.");
@@ -152,7 +150,7 @@ std::vector<Example> collect_examples(const checkpoint::Checkpoint& checkpoint, 
   }
   add_uncovered(examples, bundled(module));
   add_uncovered(examples, traced(checkpoint));
-  if (!covered(examples, "forward") && is_method(module, "forward") && !takes_arguments(module, "forward")) {
+  if (!covered(examples, "forward") && has_method(module, "forward") && !takes_arguments(module, "forward")) {
     examples.push_back({"forward", {}, "defaults"});
   }
   if (examples.empty()) throw_nothing_to_draw_from(module);

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "common/error.h"
+#include "verify/binding.h"
 #include "verify/messages.h"
 
 namespace flashconvert::verify {
@@ -121,10 +122,6 @@ std::vector<std::string> text_keys(const c10::IValue& value) {
   return keys;
 }
 
-bool is_method(const torch::jit::Module& module, const std::string& name) {
-  return module.find_method(name).has_value();
-}
-
 class CaseReader {
 public:
   CaseReader(const std::string& path, const torch::jit::Module& module) : path_(path), module_(module) {}
@@ -132,12 +129,12 @@ public:
   std::vector<FileCase> read(const c10::IValue& value) {
     const auto keys = text_keys(value);
     const bool by_method = !keys.empty() && std::all_of(keys.begin(), keys.end(), [&](const std::string& key) {
-      return is_method(module_, key) && !names_argument("forward", key);
+      return has_method(module_, key) && !names_argument("forward", key);
     });
     if (by_method) {
       for (const std::string& key : keys) add_cases(key, value.toGenericDict().at(key));
     } else {
-      if (!is_method(module_, "forward")) {
+      if (!has_method(module_, "forward")) {
         fail(path_, "the checkpoint has no forward method",
              "Save a dict of its methods' names: torch.save({\"encode\": (ids,)}, …).");
       }

@@ -1,7 +1,7 @@
 // A recursive-descent parser for --input-spec.
 #include "verify/input_spec.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cctype>
 #include <charconv>

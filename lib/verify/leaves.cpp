@@ -1,8 +1,8 @@
 // Walks tuples, lists, dicts and objects down to their leaves.
 #include "verify/leaves.h"
 
+#include <ATen/core/ivalue.h>
 #include <ATen/core/jit_type.h>
-#include <torch/script.h>
 
 #include "verify/messages.h"
 

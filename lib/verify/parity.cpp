@@ -1,6 +1,7 @@
 // Parity: every case through the original, the reference and the converted model, one model after the other so that
 // only one of them is on the device at a time.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,8 +1,9 @@
 // Swaps the attributes of a module's objects for placed copies, runs methods, and swaps them back.
 #include "verify/placed_module.h"
 
+#include <ATen/ATen.h>
 #include <ATen/OpMathType.h>
-#include <torch/torch.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <limits>
 #include <unordered_set>
@@ -52,7 +53,7 @@ PlacedModule::PlacedModule(const torch::jit::Module& module, const Placement& pl
     : module_(module), placement_(placement) {
   collect(module_._ivalue());
   at::manual_seed(0);
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   try {
     fill(/*parameters_too=*/true);
   } catch (...) {  // out of memory: the destructor will not run
@@ -135,7 +136,7 @@ torch::jit::GraphExecutor* PlacedModule::retargeted(const std::string& method) {
 }
 
 c10::IValue PlacedModule::call(const std::string& method, std::vector<c10::IValue> arguments) {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   torch::jit::GraphExecutor* executor = retargeted(method);
   if (!executor) return module_.get_method(method)(std::move(arguments));
   torch::jit::Stack stack{module_._ivalue()};
@@ -147,7 +148,7 @@ c10::IValue PlacedModule::call(const std::string& method, std::vector<c10::IValu
 
 c10::IValue PlacedModule::run(const std::string& method, const std::vector<c10::IValue>& arguments,
                               std::uint64_t seed) {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   const torch::jit::GraphOptimizerEnabledGuard as_written(false);
   fill(/*parameters_too=*/false);
   at::manual_seed(placement_.perturbed ? seed + 1 : seed);

@@ -3,8 +3,8 @@
 // what it was, bit for bit, shared (aliased) parameters and training flags included.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
-#include <torch/script.h>
 
 #include <cstdint>
 #include <map>

@@ -1,9 +1,9 @@
 // Rewrites the constants of an inlined copy of a graph: devices, dtypes and tensors.
 #include "verify/retarget.h"
 
+#include <ATen/ATen.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/inliner.h>
-#include <torch/torch.h>
 
 #include <array>
 #include <string>
@@ -25,10 +25,10 @@ bool is_dtype_argument(const c10::Argument& argument) {
 
 // Factories whose result has the default dtype (float32) where none is given, whatever their arguments.
 bool is_floating_factory(const Node& node) {
-  constexpr std::array kNames = {"aten::zeros", "aten::ones",     "aten::empty",    "aten::rand",
-                                 "aten::randn", "aten::linspace", "aten::logspace", "aten::eye"};
+  constexpr std::array kFactories = {"aten::zeros", "aten::ones",     "aten::empty",    "aten::rand",
+                                     "aten::randn", "aten::linspace", "aten::logspace", "aten::eye"};
   const std::string name = node.kind().toQualString();
-  for (const char* factory : kNames) {
+  for (const char* factory : kFactories) {
     if (name == factory) return true;
   }
   return false;

@@ -1,6 +1,6 @@
 // The comparison of sites: both forms of each, on the operands that it gets when the model runs. What went wrong before
 // a site reaches both of its forms, so that a wrong site is found where it is and not at all those after it.
-#include <torch/torch.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <algorithm>
 #include <map>

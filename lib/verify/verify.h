@@ -2,7 +2,7 @@
 // against the original in float64.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <memory>
 #include <optional>

@@ -15,7 +15,7 @@ std::string difference(const torch::jit::Module& first, const torch::jit::Module
 // A pair of modules that differ in what `change` does to one of them.
 template <typename Change>
 std::string difference_after(Change change) {
-  torch::NoGradGuard no_grad;
+  at::NoGradGuard no_grad;
   const torch::jit::Module original = make_linear();
   torch::jit::Module changed = make_linear();
   change(changed);
@@ -27,8 +27,8 @@ TEST_CASE("two modules that were made alike are the same") { CHECK(difference(ma
 TEST_CASE("a difference of one value, dtype, shape, layout or flag is found") {
   using Module = torch::jit::Module;
   CHECK(contains(difference_after([](Module& m) { m.attr("weight").toTensor()[3][5] += 1e-6; }), "weight"));
-  CHECK(contains(difference_after([](Module& m) { m.setattr("bias", torch::zeros({8}, torch::kHalf)); }), "dtype"));
-  CHECK(contains(difference_after([](Module& m) { m.setattr("bias", torch::zeros({9})); }), "shape"));
+  CHECK(contains(difference_after([](Module& m) { m.setattr("bias", at::zeros({8}, at::kHalf)); }), "dtype"));
+  CHECK(contains(difference_after([](Module& m) { m.setattr("bias", at::zeros({9})); }), "shape"));
   CHECK(contains(difference_after([](Module& m) {
                    m.setattr("weight", m.attr("weight").toTensor().t().contiguous().t().requires_grad_());
                  }),
@@ -64,9 +64,9 @@ TEST_CASE("a method that takes something else is found") {
 TEST_CASE("sharing counts: the same values in other memory are a difference") {
   const auto make = [](bool share) {
     torch::jit::Module module("__torch__.Model");
-    const at::Tensor weight = torch::ones({4});
+    const at::Tensor weight = at::ones({4});
     module.register_parameter("a", weight, false);
-    module.register_parameter("b", share ? weight : torch::ones({4}), false);
+    module.register_parameter("b", share ? weight : at::ones({4}), false);
     return module;
   };
   CHECK(difference(make(true), make(true)).empty());
@@ -79,7 +79,7 @@ TEST_CASE("NaN is the same as NaN, and 0 is not -0") {
   const auto make = [](double value) {
     torch::jit::Module module("__torch__.Model");
     module.register_attribute("value", c10::FloatType::get(), value);
-    module.register_buffer("tensor", torch::full({2}, value));
+    module.register_buffer("tensor", at::full({2}, value));
     return module;
   };
   const double nan = std::numeric_limits<double>::quiet_NaN();

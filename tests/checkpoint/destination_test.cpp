@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "checkpoint/compare.h"
+#include "checkpoint/temporary_file.h"
 #include "scratch.h"
 
 namespace flashconvert::checkpoint::test {

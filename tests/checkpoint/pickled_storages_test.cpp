@@ -40,7 +40,7 @@ TEST_CASE("a module's own pickles are read to their end") {
   module.register_attribute("pair", c10::TupleType::create({c10::StringType::get(), c10::BoolType::get()}),
                             c10::ivalue::Tuple::create({c10::IValue("a"), c10::IValue(true)}));
   c10::Dict<std::string, at::Tensor> table;
-  table.insert("entry", torch::ones({2}));
+  table.insert("entry", at::ones({2}));
   module.register_attribute("table", c10::DictType::create(c10::StringType::get(), c10::TensorType::get()), table);
   Scratch scratch;
   Destination::file(scratch / "model.pt", no_source(), false).save(make_checkpoint(module));

@@ -21,7 +21,7 @@ Checkpoint save_and_load(const Checkpoint& checkpoint) {
 TEST_CASE("a loaded module computes what the saved one does") {
   const Checkpoint original = make_checkpoint(make_linear());
   Checkpoint loaded = save_and_load(original);
-  const at::Tensor x = torch::randn({3, 8});
+  const at::Tensor x = at::randn({3, 8});
   torch::jit::Module module = original.module;
   CHECK(at::equal(loaded.module.forward({x}).toTensor(), module.forward({x}).toTensor()));
   CHECK(at::equal(loaded.module.run_method("norm").toTensor(), module.run_method("norm").toTensor()));
@@ -29,21 +29,21 @@ TEST_CASE("a loaded module computes what the saved one does") {
 
 TEST_CASE("tensors of every dtype, layout and shape are kept bit for bit") {
   torch::jit::Module module("__torch__.Model");
-  const at::Tensor base = torch::randn({6, 8});
-  for (const auto dtype : {torch::kFloat64, torch::kFloat16, torch::kBFloat16, torch::kInt8, torch::kInt32,
-                           torch::kBool, torch::kUInt8, torch::kComplexFloat, torch::kFloat8_e4m3fn}) {
+  const at::Tensor base = at::randn({6, 8});
+  for (const auto dtype : {at::kDouble, at::kHalf, at::kBFloat16, at::kChar, at::kInt, at::kBool, at::kByte,
+                           at::kComplexFloat, at::kFloat8_e4m3fn}) {
     module.register_buffer(std::string("of_") + c10::toString(dtype), base.to(dtype));
   }
-  module.register_buffer("scalar", torch::tensor(2.5));
-  module.register_buffer("empty", torch::empty({0, 3}));
+  module.register_buffer("scalar", at::tensor(2.5));
+  module.register_buffer("empty", at::empty({0, 3}));
   module.register_parameter("transposed", base.clone().t(), false);
   module.register_parameter("strided", base.clone().slice(1, 1, 8, 2), false);
-  module.register_buffer("expanded", torch::ones({1, 4}).expand({5, 4}));
-  module.register_buffer("not_numbers", torch::full({3}, std::numeric_limits<float>::quiet_NaN()));
-  module.register_buffer("quantized", at::quantize_per_tensor(base, 0.1, 3, torch::kQInt8));
+  module.register_buffer("expanded", at::ones({1, 4}).expand({5, 4}));
+  module.register_buffer("not_numbers", at::full({3}, std::numeric_limits<float>::quiet_NaN()));
+  module.register_buffer("quantized", at::quantize_per_tensor(base, 0.1, 3, at::kQInt8));
   module.register_buffer("per_channel",
-                         at::quantize_per_channel(base, torch::rand({6}) + 0.1, torch::zeros({6}), 0, torch::kQInt8));
-  module.register_buffer("sparse", torch::eye(4).to_sparse());
+                         at::quantize_per_channel(base, at::rand({6}) + 0.1, at::zeros({6}), 0, at::kQInt8));
+  module.register_buffer("sparse", at::eye(4).to_sparse());
   const Checkpoint loaded = save_and_load(make_checkpoint(module));
   CHECK(loaded.module.attr("strided").toTensor().strides() == at::IntArrayRef({8, 2}));
   CHECK(loaded.module.attr("expanded").toTensor().strides() == at::IntArrayRef({0, 1}));
@@ -62,10 +62,10 @@ TEST_CASE("attributes of every kind are kept") {
   module.register_attribute("something", c10::OptionalType::create(c10::IntType::get()), std::int64_t{4});
   module.register_attribute("integers", c10::ListType::ofInts(), c10::List<std::int64_t>({1, 2, 3}));
   module.register_attribute("tensors", c10::ListType::ofTensors(),
-                            c10::List<at::Tensor>({torch::ones({2}), torch::zeros({3})}));
+                            c10::List<at::Tensor>({at::ones({2}), at::zeros({3})}));
   c10::Dict<std::string, at::Tensor> table;
-  table.insert("b", torch::ones({2}));
-  table.insert("a", torch::zeros({2}));
+  table.insert("b", at::ones({2}));
+  table.insert("a", at::zeros({2}));
   module.register_attribute("table", c10::DictType::create(c10::StringType::get(), c10::TensorType::get()), table);
   module.register_attribute("pair", c10::TupleType::create({c10::IntType::get(), c10::StringType::get()}),
                             c10::ivalue::Tuple::create({IValue(1), IValue("x")}));
@@ -76,7 +76,7 @@ TEST_CASE("attributes of every kind are kept") {
 
 TEST_CASE("shared parameters and shared submodules stay shared, in the file too") {
   torch::jit::Module child("__torch__.Child");
-  const at::Tensor weight = torch::randn({256, 256});
+  const at::Tensor weight = at::randn({256, 256});
   child.register_parameter("weight", weight, false);
   torch::jit::Module module("__torch__.Model");
   module.register_module("first", child);
@@ -119,7 +119,7 @@ TEST_CASE("extra files and records that a plain save loses are kept") {
 
 TEST_CASE("the example inputs of a trace come back with shapes and types, and are saved again") {
   torch::jit::Module module = make_linear();
-  module.store_traced_inputs("forward", {torch::zeros({2, 3, 8}), torch::zeros({5}, torch::kInt64)});
+  module.store_traced_inputs("forward", {at::zeros({2, 3, 8}), at::zeros({5}, at::kLong)});
   const Checkpoint loaded = save_and_load(make_checkpoint(module));
   const Checkpoint again = save_and_load(loaded);
   for (const Checkpoint* checkpoint : {&loaded, &again}) {
@@ -128,7 +128,7 @@ TEST_CASE("the example inputs of a trace come back with shapes and types, and ar
     REQUIRE(arguments.size() == 2);
     CHECK(arguments[0].toTensor().is_meta());
     CHECK(arguments[0].toTensor().sizes() == at::IntArrayRef({2, 3, 8}));
-    CHECK(arguments[1].toTensor().scalar_type() == torch::kInt64);
+    CHECK(arguments[1].toTensor().scalar_type() == at::kLong);
     CHECK(checkpoint->verbatim_records.count("traced_inputs.pkl") == 1);
   }
 }

@@ -1,9 +1,10 @@
 // A folder for one test, files in it, and what the tests of checkpoint/ ask again and again.
 #pragma once
 
+#include <ATen/ATen.h>
 #include <dirent.h>
 #include <ftw.h>
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -76,12 +77,12 @@ inline bool contains(const std::string& text, const std::string& part) { return 
 
 // y = x W + b, with a buffer that the code does not use.
 inline torch::jit::Module make_linear(std::int64_t size = 8) {
-  torch::manual_seed(1);
+  at::manual_seed(1);
   torch::jit::Module module("__torch__.Model");
   module.register_attribute("training", c10::BoolType::get(), true);
-  module.register_parameter("weight", torch::randn({size, size}).requires_grad_(), /*is_buffer=*/false);
-  module.register_parameter("bias", torch::randn({size}).requires_grad_(), /*is_buffer=*/false);
-  module.register_buffer("steps", torch::tensor({3}));
+  module.register_parameter("weight", at::randn({size, size}).requires_grad_(), /*is_buffer=*/false);
+  module.register_parameter("bias", at::randn({size}).requires_grad_(), /*is_buffer=*/false);
+  module.register_buffer("steps", at::tensor({3}));
   module.define(R"(
     def forward(self, x: Tensor, scale: float = 2.0) -> Tensor:
         return torch.matmul(x, self.weight) * scale + self.bias

@@ -1,6 +1,6 @@
 // The mistake that started this project, made on purpose: the raw weight of a σReparam layer copied in the place of the
 // effective one. Parity must fail on it, and must hold without it.
-#include <torch/script.h>
+#include <ATen/core/Tensor.h>
 
 #include "checkpoint/checkpoint.h"
 #include "convert/transform.h"
@@ -24,7 +24,7 @@ TEST_CASE("a raw weight in the perception model fails parity", "[convert]") {
   std::map<std::string, at::Tensor> raw;
   for (const auto& parameter : original.module.named_parameters()) raw.emplace(parameter.name, parameter.value);
   int copied = 0;
-  torch::NoGradGuard no_grad;
+  at::NoGradGuard no_grad;
   for (const auto& parameter : converted.module.named_parameters()) {
     const std::string suffix = ".weight";
     if (parameter.name.size() < suffix.size()) continue;

@@ -1,8 +1,10 @@
 // Modules with plain attention, and surveys of them made by hand: what the rewrite is given, without the survey stage.
 #pragma once
 
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/irparser.h>
-#include <torch/script.h>
+#include <torch/csrc/jit/serialization/import.h>
 
 #include <sstream>
 #include <string>
@@ -17,9 +19,9 @@ using torch::jit::Module;
 // A child named `name` with a forward of its own: torch.nn.Linear as a trace saves it.
 inline Module linear_module(int64_t in_features, int64_t out_features, bool bias = true) {
   Module linear("__torch__.Linear", std::make_shared<torch::jit::CompilationUnit>());
-  linear.register_parameter("weight", torch::randn({out_features, in_features}) / std::sqrt(double(in_features)),
+  linear.register_parameter("weight", at::randn({out_features, in_features}) / std::sqrt(double(in_features)),
                             /*is_buffer=*/false);
-  if (bias) linear.register_parameter("bias", torch::randn({out_features}), false);
+  if (bias) linear.register_parameter("bias", at::randn({out_features}), false);
   linear.register_attribute("training", c10::BoolType::get(), false);
   linear.define(bias ? "def forward(self, input):\n  return torch.linear(input, self.weight, self.bias)\n"
                      : "def forward(self, input):\n  return torch.linear(input, self.weight)\n");
@@ -39,8 +41,8 @@ inline Module empty_module(const std::string& name) {
   return module;
 }
 
-inline torch::Tensor run(Module& module, std::vector<c10::IValue> inputs, const std::string& method = "forward") {
-  torch::NoGradGuard no_grad;
+inline at::Tensor run(Module& module, std::vector<c10::IValue> inputs, const std::string& method = "forward") {
+  at::NoGradGuard no_grad;
   return module.get_method(method)(std::move(inputs)).toTensor();
 }
 

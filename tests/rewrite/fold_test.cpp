@@ -1,6 +1,7 @@
 // Folding on small scripted modules: what folds, what it becomes, and what is left alone for which reason.
 // test_fold.py does the same on exports of real layers.
-#include <torch/script.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <string>
 
@@ -18,14 +19,14 @@ FoldResult fold_all(Module& module) {
   return fold_weights(module, [](const std::string&) { return true; });
 }
 
-at::Tensor run(Module& module, const at::Tensor& input) {
+at::Tensor output_of(Module& module, const at::Tensor& input) {
   const at::NoGradGuard no_grad;
   return module.forward({input}).toTensor();
 }
 
 // A model whose one submodule `layer` has a parameter `weight` [4, 4], a gain, a buffer `state`, and the given methods.
 Module model_of(const std::string& methods) {
-  torch::manual_seed(3);
+  at::manual_seed(3);
   const auto unit = std::make_shared<torch::jit::CompilationUnit>();
   Module layer("Layer", unit);
   layer.register_attribute("training", c10::BoolType::get(), false);
@@ -46,7 +47,7 @@ void require_folded_exactly(const std::string& methods, const std::string& form)
   Module module = model_of(methods);
   const at::Tensor input = at::randn({3, 4}, at::kDouble);
   Module untouched = module.deepcopy();
-  const at::Tensor expected = run(untouched, input);
+  const at::Tensor expected = output_of(untouched, input);
   const at::Tensor raw = at::linear(input, layer_of(module).attr("weight").toTensor());
   REQUIRE((expected - raw).abs().max().item<double>() > 0.1);  // a copy of the raw weight would show
 
@@ -54,7 +55,7 @@ void require_folded_exactly(const std::string& methods, const std::string& form)
   REQUIRE(result.entries.size() == 1);
   CHECK(result.entries[0].status == FoldStatus::kFolded);
   CHECK(result.entries[0].form == form);
-  CHECK((run(module, input) - expected).abs().max().item<double>() < 1e-12);
+  CHECK((output_of(module, input) - expected).abs().max().item<double>() < 1e-12);
   CHECK_FALSE(layer_of(module).hasattr("gain"));
   CHECK(fold_all(module).entries.empty());
 }
@@ -117,16 +118,16 @@ TEST_CASE("a state that only the weight's path reads folds as at the first call"
   )");
   const at::Tensor input = at::randn({3, 4}, at::kDouble);
   Module untouched = module.deepcopy();
-  const at::Tensor first = run(untouched, input);
-  const at::Tensor second = run(untouched, input);
+  const at::Tensor first = output_of(untouched, input);
+  const at::Tensor second = output_of(untouched, input);
   REQUIRE((first - second).abs().max().item<double>() > 1e-3);
 
   const FoldResult result = fold_all(module);
   REQUIRE(result.entries.size() == 1);
   CHECK(result.entries[0].status == FoldStatus::kFolded);
   CHECK(mentions(result.entries[0].reason.value_or(""), "the second differs by"));
-  CHECK((run(module, input) - first).abs().max().item<double>() < 1e-12);
-  CHECK((run(module, input) - first).abs().max().item<double>() < 1e-12);
+  CHECK((output_of(module, input) - first).abs().max().item<double>() < 1e-12);
+  CHECK((output_of(module, input) - first).abs().max().item<double>() < 1e-12);
   CHECK_FALSE(layer_of(module).hasattr("state"));
 }
 
@@ -208,6 +209,6 @@ TEST_CASE("an effect that others see survives the fold of the weight beside it")
         return self.state
   )");
   CHECK(fold_all(module).entries.at(0).status == FoldStatus::kFolded);
-  run(module, at::randn({3, 4}, at::kDouble));
+  output_of(module, at::randn({3, 4}, at::kDouble));
   CHECK(layer_of(module).attr("state").toTensor()[0].item<double>() == 2.0);
 }

@@ -1,6 +1,7 @@
 // Module depth: projections and attention become a FusedAttention submodule, or the site stays at core depth.
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/python_print.h>
-#include <torch/script.h>
 
 #include "rewrite/attention_support.h"
 #include "rewrite/rewrite.h"
@@ -51,7 +52,7 @@ rewrite::RewriteResult convert(Module& module, survey::Backend backend = survey:
 void check_same_function(const Module& before, const Module& after, const std::vector<c10::IValue>& inputs) {
   Module original = before;
   for (Module converted : {after, reloaded(after)}) {
-    CHECK(torch::allclose(run(converted, inputs), run(original, inputs), 1e-5, 1e-6));
+    CHECK(at::allclose(run(converted, inputs), run(original, inputs), 1e-5, 1e-6));
   }
 }
 
@@ -98,9 +99,9 @@ TEST_CASE("three layers and an output layer become a packed FusedAttention") {
     CHECK(fused.attr("scale").toDouble() == kScale);
     CHECK_FALSE(fused.is_training());
     for (const auto& shape : {std::vector<int64_t>{2, 5, 12}, {1, 1, 12}, {3, 9, 12}}) {
-      check_same_function(original, module, {torch::randn(shape)});
+      check_same_function(original, module, {at::randn(shape)});
     }
-    CHECK(run(module, {torch::randn({0, 5, 12})}).sizes() == std::vector<int64_t>{0, 5, 12});
+    CHECK(run(module, {at::randn({0, 5, 12})}).sizes() == std::vector<int64_t>{0, 5, 12});
   }
 }
 
@@ -108,21 +109,21 @@ TEST_CASE("a converted module works in other dtypes and frozen") {
   const Module original = attention_module(kBatchFirst);
   Module module = copy_of(original);
   convert(module);
-  const auto x = torch::randn({2, 5, 12});
+  const auto x = at::randn({2, 5, 12});
   Module wide = copy_of(module);
-  wide.to(torch::kDouble);
+  wide.to(at::kDouble);
   Module reference = copy_of(original);
-  reference.to(torch::kDouble);
-  CHECK(torch::allclose(run(wide, {x.to(torch::kDouble)}), run(reference, {x.to(torch::kDouble)}), 1e-12, 1e-12));
+  reference.to(at::kDouble);
+  CHECK(at::allclose(run(wide, {x.to(at::kDouble)}), run(reference, {x.to(at::kDouble)}), 1e-12, 1e-12));
   Module narrow = copy_of(module);
-  narrow.to(torch::kBFloat16);
-  CHECK(run(narrow, {x.to(torch::kBFloat16)}).scalar_type() == torch::kBFloat16);
+  narrow.to(at::kBFloat16);
+  CHECK(run(narrow, {x.to(at::kBFloat16)}).scalar_type() == at::kBFloat16);
   Module frozen = torch::jit::freeze(copy_of(module));
   Module expected = copy_of(original);
-  CHECK(torch::allclose(run(frozen, {x}), run(expected, {x}), 1e-5, 1e-6));
+  CHECK(at::allclose(run(frozen, {x}), run(expected, {x}), 1e-5, 1e-6));
   Module optimized = copy_of(module);
   optimized = torch::jit::optimize_for_inference(optimized);
-  CHECK(torch::allclose(run(optimized, {x}), run(expected, {x}), 1e-5, 1e-6));
+  CHECK(at::allclose(run(optimized, {x}), run(expected, {x}), 1e-5, 1e-6));
 }
 
 TEST_CASE("without packing the projections stay the same tensors") {
@@ -135,7 +136,7 @@ TEST_CASE("without packing the projections stay the same tensors") {
   const Module fused = module.attr("attention").toModule();
   CHECK(fused.attr("q_proj_weight").toTensor().is_same(weight));
   CHECK(fused.hasattr("k_proj_bias"));
-  check_same_function(original, module, {torch::randn({2, 5, 12})});
+  check_same_function(original, module, {at::randn({2, 5, 12})});
 }
 
 TEST_CASE("a packed layer that is split keeps its weight") {
@@ -155,7 +156,7 @@ def forward(self, x):
   CHECK(result.entries[0].depth == report::Depth::kModule);
   CHECK_FALSE(result.entries[0].packed);  // it was packed before
   CHECK(module.attr("attention").toModule().attr("in_proj_weight").toTensor().is_same(weight));
-  check_same_function(original, module, {torch::randn({2, 5, 12})});
+  check_same_function(original, module, {at::randn({2, 5, 12})});
 }
 
 TEST_CASE("heads that are interleaved in a packed weight are sorted") {
@@ -171,13 +172,13 @@ def forward(self, x):
   module = reloaded(module);
   const Module original = copy_of(module);
   CHECK(convert(module).entries[0].depth == report::Depth::kModule);
-  check_same_function(original, module, {torch::randn({2, 5, 12})});
+  check_same_function(original, module, {at::randn({2, 5, 12})});
 }
 
 TEST_CASE("transposed weights as in Conv1D, split along the features") {
   Module conv = empty_module("Conv1D");
-  conv.register_parameter("weight", torch::randn({12, 24}) / 3, false);
-  conv.register_parameter("bias", torch::randn({24}), false);
+  conv.register_parameter("weight", at::randn({12, 24}) / 3, false);
+  conv.register_parameter("bias", at::randn({24}), false);
   conv.define(R"(
 def forward(self, x):
   flat = torch.view(x, [-1, torch.size(x, -1)])
@@ -199,13 +200,13 @@ def forward(self, x):
   const Module original = copy_of(module);
   CHECK(convert(module).entries[0].depth == report::Depth::kModule);
   CHECK(module.attr("attention").toModule().attr("in_proj_weight").toTensor().sizes() == std::vector<int64_t>{24, 12});
-  check_same_function(original, module, {torch::randn({2, 5, 12})});
+  check_same_function(original, module, {at::randn({2, 5, 12})});
 }
 
 TEST_CASE("cross-attention that is length-first packs key and value, with sizes asked of the query") {
   Module module = empty_module("CrossAttention");
-  module.register_parameter("in_proj_weight", torch::randn({24, 8}) / 3, false);
-  module.register_parameter("in_proj_bias", torch::randn({24}), false);
+  module.register_parameter("in_proj_weight", at::randn({24, 8}) / 3, false);
+  module.register_parameter("in_proj_bias", at::randn({24}), false);
   module.register_module("out_proj", linear_module(8, 8));
   module.define(R"(
 def forward(self, query, memory, mask):
@@ -232,8 +233,8 @@ def forward(self, query, memory, mask):
   CHECK(parameter_names(module) == std::vector<std::string>{"attention.q_proj_weight", "attention.q_proj_bias",
                                                             "attention.kv_proj_weight", "attention.kv_proj_bias",
                                                             "attention.out_proj_weight", "attention.out_proj_bias"});
-  check_same_function(original, module, {torch::randn({3, 2, 8}), torch::randn({5, 2, 8}), torch::randn({2, 2, 3, 5})});
-  check_same_function(original, module, {torch::randn({1, 4, 8}), torch::randn({7, 4, 8}), torch::randn({1, 7})});
+  check_same_function(original, module, {at::randn({3, 2, 8}), at::randn({5, 2, 8}), at::randn({2, 2, 3, 5})});
+  check_same_function(original, module, {at::randn({1, 4, 8}), at::randn({7, 4, 8}), at::randn({1, 7})});
 }
 
 TEST_CASE("batch and heads in one dimension, as bmm takes them") {
@@ -253,7 +254,7 @@ def forward(self, x, memory):
   const auto result = convert(module);
   CHECK(result.entries[0].depth == report::Depth::kModule);
   CHECK(result.entries[0].packed);
-  check_same_function(original, module, {torch::randn({3, 2, 12}), torch::randn({5, 2, 12})});
+  check_same_function(original, module, {at::randn({3, 2, 12}), at::randn({5, 2, 12})});
 }
 
 TEST_CASE("what stays at core depth") {
@@ -291,9 +292,9 @@ def forward(self, x, mask: Optional[Tensor] = None):
     CHECK(result.renamed.empty());
     CHECK(module.hasattr("query"));
     CHECK_FALSE(module.hasattr("attention"));
-    const auto x = torch::randn({2, 4, 12});
+    const auto x = at::randn({2, 4, 12});
     Module before = original;
-    CHECK(torch::allclose(run(module, {x.clone()}), run(before, {x.clone()}), 1e-5, 1e-6));
+    CHECK(at::allclose(run(module, {x.clone()}), run(before, {x.clone()}), 1e-5, 1e-6));
   }
 }
 
@@ -309,7 +310,7 @@ TEST_CASE("layers and parameters that something else holds or reads stay where t
   const auto result = convert(module);
   CHECK(result.entries[0].depth == report::Depth::kCore);
   CHECK(module.hasattr("key"));
-  check_same_function(original, module, {torch::randn({2, 5, 12})});
+  check_same_function(original, module, {at::randn({2, 5, 12})});
 }
 
 TEST_CASE("a name that is taken gives way") {
@@ -335,7 +336,7 @@ TEST_CASE("layers of one form share one FusedAttention type, each with its own p
   CHECK(result.renamed.at(4).to == "second.attention.in_proj_weight");
   const auto type = [&](const char* name) { return stack.attr(name).toModule().attr("attention").toModule().type(); };
   CHECK(type("first") == type("second"));
-  check_same_function(original, stack, {torch::randn({2, 5, 12})});
+  check_same_function(original, stack, {at::randn({2, 5, 12})});
 }
 
 TEST_CASE("the code of a fused module reads well") {

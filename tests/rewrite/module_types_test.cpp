@@ -1,7 +1,7 @@
 // Types of module instances: one instance is parted from its siblings and nobody else notices.
 #include "rewrite/module_types.h"
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include "rewrite/method_graph.h"
 #include "support/catch.h"

@@ -1,7 +1,8 @@
 // Masks by position alone: what becomes a causal flag or a window, with which alignment, and what has to stay a bias.
 // A case is the body of forward(self, q, k, v, m) of a module with the buffers named below.
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/constants.h>
-#include <torch/script.h>
 
 #include <optional>
 #include <string>
@@ -22,7 +23,7 @@ at::Tensor stored_triangle(std::int64_t diagonal = 0) {
   return at::ones({1, 1, kStored, kStored}, at::kBool).tril(diagonal);
 }
 
-torch::jit::Module module_of(const std::string& body) {
+torch::jit::Module module_with_masks(const std::string& body) {
   torch::jit::Module module("Model");
   module.register_buffer("triangle", stored_triangle());
   module.register_buffer("above", stored_triangle(1));
@@ -54,7 +55,7 @@ struct Fused {
 
 Fused fused_form(const std::string& body, Backend backend = Backend::kFlash) {
   const auto found =
-      flashconvert::survey::survey_attention(module_of(body), backend, [](const std::string&) { return true; });
+      flashconvert::survey::survey_attention(module_with_masks(body), backend, [](const std::string&) { return true; });
   REQUIRE(found.methods.size() == 1);
   REQUIRE(found.methods[0].sites.size() == 1);
   const Site& site = found.methods[0].sites[0];
@@ -219,7 +220,7 @@ TEST_CASE("what is not a triangle at all lengths stays the bias", "[survey]") {
 
 TEST_CASE("a finite number over an infinite triangle is no term of a bias at all", "[survey]") {
   const auto found = flashconvert::survey::survey_attention(
-      module_of(
+      module_with_masks(
           softmax_of("s = s.masked_fill(torch.ones([n, l]).tril() == 0, float('-inf')).masked_fill(m > 0, -1e9)\n")),
       Backend::kFlash, [](const std::string&) { return true; });
   REQUIRE(found.methods.at(0).sites.size() == 1);

@@ -1,8 +1,8 @@
 // The probe must tell a wrong fusion from a right one.
 #include "survey/probe.h"
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/irparser.h>
-#include <torch/script.h>
 
 #include "support/catch.h"
 

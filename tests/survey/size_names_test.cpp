@@ -1,5 +1,6 @@
 // Names of sizes: the same name where two sizes must be equal, and never for two that need not be.
-#include <torch/script.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <string>
 
@@ -10,7 +11,7 @@ namespace {
 
 using flashconvert::survey::GraphFacts;
 
-torch::jit::Module module_of(const std::string& body) {
+torch::jit::Module module_with_weight(const std::string& body) {
   torch::jit::Module module("Model");
   module.register_buffer("weight", at::ones({32, 32}));
   module.define("def forward(self, x: Tensor, y: Tensor):\n" + body);
@@ -19,7 +20,7 @@ torch::jit::Module module_of(const std::string& body) {
 
 // The name of the dimension of each element of the tuple that `body` returns.
 std::vector<std::string> names_of(const std::string& body, std::int64_t dim) {
-  const auto module = module_of(body);
+  const auto module = module_with_weight(body);
   const auto graph = module.get_method("forward").graph();
   const GraphFacts facts(module);
   std::vector<std::string> names;

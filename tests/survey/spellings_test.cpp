@@ -1,6 +1,7 @@
 // Each spelling of attention that the survey reads, and beside it near misses that it must leave alone: the table that
 // docs/adding-an-attention-form.md asks to extend. A spelling is the body of forward(self, q, k, v, m).
-#include <torch/script.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <string>
 #include <vector>
@@ -25,7 +26,7 @@ struct NearMiss {
   const char* reason;  // words of the reason; "" where nothing is a candidate
 };
 
-torch::jit::Module module_of(const std::string& body, const std::string& result = "Tensor") {
+torch::jit::Module attention_of(const std::string& body, const std::string& result = "Tensor") {
   torch::jit::Module module("Model");
   std::string indented;
   for (std::size_t start = 0; start < body.size();) {
@@ -169,7 +170,7 @@ const NearMiss kNearMisses[] = {
 TEST_CASE("every spelling of attention is read", "[survey]") {
   for (const Spelling& spelling : kSpellings) {
     INFO(spelling.name);
-    const auto sites = survey(module_of(spelling.body));
+    const auto sites = survey(attention_of(spelling.body));
     REQUIRE(sites.size() == 1);
     INFO(reason_of(sites[0]));
     CHECK(sites[0].entry.status == SiteStatus::kFused);
@@ -180,8 +181,8 @@ TEST_CASE("every spelling of attention is read", "[survey]") {
 TEST_CASE("scores from a branch are an attention in each arm, reported once", "[survey]") {
   for (const char* masked : {"s = s + m", "s = s.masked_fill(m > 0.5, float('-inf'))", "s = (s + m) * 0.5"}) {
     INFO(masked);
-    const auto sites = survey(module_of("s = torch.matmul(q, k.transpose(-2, -1)) / 2.0\nif m.dim() > 2:\n  " +
-                                        std::string(masked) + "\nreturn torch.matmul(torch.softmax(s, -1), v)"));
+    const auto sites = survey(attention_of("s = torch.matmul(q, k.transpose(-2, -1)) / 2.0\nif m.dim() > 2:\n  " +
+                                           std::string(masked) + "\nreturn torch.matmul(torch.softmax(s, -1), v)"));
     REQUIRE(sites.size() == 2);
     for (const Site& site : sites) {
       INFO(reason_of(site));
@@ -194,8 +195,8 @@ TEST_CASE("scores from a branch are an attention in each arm, reported once", "[
 
 TEST_CASE("an arm that cannot be fused is named beside one that can", "[survey]") {
   const auto sites =
-      survey(module_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s * m\n"
-                       "return torch.matmul(torch.softmax(s, -1), v)"));
+      survey(attention_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s * m\n"
+                          "return torch.matmul(torch.softmax(s, -1), v)"));
   REQUIRE(sites.size() == 2);
   CHECK(sites[0].entry.status == SiteStatus::kDeclined);
   CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains("may vary along queries or keys"));
@@ -205,15 +206,15 @@ TEST_CASE("an arm that cannot be fused is named beside one that can", "[survey]"
 
 TEST_CASE("weights that are seen after a branch stay where they are", "[survey]") {
   const auto sites =
-      survey(module_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s + m\n"
-                       "p = torch.softmax(s, -1)\nreturn torch.matmul(p, v) + p.sum()"));
+      survey(attention_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s + m\n"
+                          "p = torch.softmax(s, -1)\nreturn torch.matmul(p, v) + p.sum()"));
   for (const Site& site : sites) CHECK(site.entry.status == SiteStatus::kDeclined);
 }
 
 TEST_CASE("near misses are left alone, with the reason", "[survey]") {
   for (const NearMiss& miss : kNearMisses) {
     INFO(miss.name);
-    const auto sites = survey(module_of(miss.body));
+    const auto sites = survey(attention_of(miss.body));
     if (std::string(miss.reason).empty()) {
       CHECK(sites.empty());
       continue;
@@ -255,14 +256,14 @@ TEST_CASE("a submodule that does more to the scores is left alone", "[survey]") 
 
 TEST_CASE("returned weights are named as such", "[survey]") {
   const auto sites =
-      survey(module_of("p = torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1)\nreturn torch.matmul(p, v), p",
-                       "Tuple[Tensor, Tensor]"));
+      survey(attention_of("p = torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1)\nreturn torch.matmul(p, v), p",
+                          "Tuple[Tensor, Tensor]"));
   REQUIRE(sites.size() == 1);
   CHECK(reason_of(sites[0]) == "attention weights are returned");
 }
 
 TEST_CASE("the scale is the product of all its parts", "[survey]") {
-  const auto sites = survey(module_of(
+  const auto sites = survey(attention_of(
       "s = torch.matmul(q * 0.5, k.transpose(-2, -1)) / 4.0\nreturn torch.matmul(torch.softmax(s * 3.0, -1), v)"));
   REQUIRE(sites.size() == 1);
   REQUIRE(sites[0].entry.scale.has_value());
@@ -270,8 +271,8 @@ TEST_CASE("the scale is the product of all its parts", "[survey]") {
 }
 
 TEST_CASE("the portable backend leaves what it cannot say", "[survey]") {
-  const auto sites = survey(module_of("s = torch.tanh(torch.matmul(q, k.transpose(-2, -1)) * 0.1) * 5.0\n"
-                                      "return torch.matmul(torch.softmax(s, -1), v)"),
+  const auto sites = survey(attention_of("s = torch.tanh(torch.matmul(q, k.transpose(-2, -1)) * 0.1) * 5.0\n"
+                                         "return torch.matmul(torch.softmax(s, -1), v)"),
                             Backend::kPortable);
   REQUIRE(sites.size() == 1);
   CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains("softcap"));

@@ -1,13 +1,14 @@
 // Small scripted modules for the tests of verification.
 #pragma once
 
-#include <torch/script.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <map>
 #include <string>
 
 #include "checkpoint/checkpoint.h"
+#include "verify/verify.h"
 
 namespace flashconvert::verify::testing {
 
@@ -39,5 +40,12 @@ inline at::Tensor normal(std::vector<std::int64_t> sizes, std::uint64_t seed = 0
   at::manual_seed(seed);
   return at::randn(sizes);
 }
+
+inline Case one_case(std::vector<c10::IValue> arguments, const std::string& description = "test",
+                     const std::string& method = "forward") {
+  return {method, description, std::move(arguments)};
+}
+
+inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace flashconvert::verify::testing

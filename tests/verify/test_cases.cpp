@@ -1,6 +1,7 @@
 // make_cases: values that fit their use, sources in their order, derived shapes, and the messages when there is
 // nothing.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <algorithm>
 
@@ -12,6 +13,7 @@
 #include "verify/verify.h"
 
 using namespace flashconvert;
+using verify::testing::contains;
 using verify::testing::meta;
 using verify::testing::normal;
 using verify::testing::scripted;
@@ -42,8 +44,6 @@ std::string error_of(const checkpoint::Checkpoint& checkpoint, const verify::Inp
   FAIL("no error");
   return "";
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // An encoder in small: word, position and type tables, a key padding mask, and a table of positions that ends.
 constexpr const char* kEncoder =

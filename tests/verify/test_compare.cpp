@@ -1,5 +1,5 @@
 // The criterion: what passes, what fails, and that the figures say why.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <limits>
 

@@ -1,6 +1,8 @@
 // --inputs: what is read, and what is said of files that are something else. tests/verify/test_input_files.py makes the
 // same checks on files that Python writes.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/serialization/pickle.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -13,6 +15,7 @@
 #include "verify/verify.h"
 
 using namespace flashconvert;
+using verify::testing::contains;
 using verify::testing::scripted;
 using verify::testing::traced;
 
@@ -62,8 +65,6 @@ std::string error_of(const torch::jit::Module& module, const TemporaryFile& file
   FAIL("no error");
   return "";
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 c10::IValue tuple(std::vector<c10::IValue> values) { return c10::ivalue::Tuple::create(std::move(values)); }
 

@@ -1,5 +1,5 @@
 // The grammar of --input-spec and its error messages.
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include "common/error.h"
 #include "support/catch.h"

@@ -1,5 +1,6 @@
 // compare_modules on small models: what passes, what fails, and that the models are untouched afterwards.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include "common/error.h"
 #include "support/catch.h"
@@ -8,6 +9,7 @@
 
 using namespace flashconvert;
 using verify::testing::normal;
+using verify::testing::one_case;
 using verify::testing::scripted;
 
 namespace {
@@ -17,10 +19,6 @@ constexpr const char* kRowNorm =
     "def forward(self, x):\n"
     "  weight = self.sigma * self.weight / (torch.norm(self.weight, 2, [1], True) + 1e-6)\n"
     "  return torch.matmul(x, weight.t())\n";
-
-verify::Case one_case(std::vector<c10::IValue> arguments, const std::string& method = "forward") {
-  return {method, "test", std::move(arguments)};
-}
 
 report::Parity compare(torch::jit::Module original, torch::jit::Module converted,
                        const std::vector<verify::Case>& cases) {
@@ -166,8 +164,8 @@ TEST_CASE("every method is called, with its own arguments", "[parity]") {
   const auto converted = scripted(
       "def encode(self, x):\n  return x * 2\n"
       "def decode(self, x, scale: float = 0.5):\n  return x * (scale + 0.1)\n");
-  const auto parity =
-      compare(original, converted, {one_case({at::ones({2})}, "encode"), one_case({at::ones({2})}, "decode")});
+  const auto parity = compare(
+      original, converted, {one_case({at::ones({2})}, "test", "encode"), one_case({at::ones({2})}, "test", "decode")});
   CHECK(parity.cases.at(0).method == "encode");
   CHECK(parity.cases.at(0).outputs.at(0).passed);
   CHECK_FALSE(parity.cases.at(1).outputs.at(0).passed);

@@ -1,5 +1,6 @@
 // The comparison of sites: both forms on the operands that a site gets, whatever went wrong before it.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include "support/catch.h"
 #include "verify/modules.h"
@@ -8,13 +9,10 @@
 
 using namespace flashconvert;
 using verify::testing::normal;
+using verify::testing::one_case;
 using verify::testing::scripted;
 
 namespace {
-
-verify::Case one_case(std::vector<c10::IValue> arguments, const std::string& description = "test") {
-  return {"forward", description, std::move(arguments)};
-}
 
 torch::jit::Node* node_of(torch::jit::Graph& graph, c10::Symbol kind) {
   for (torch::jit::Node* node : graph.nodes()) {
@@ -91,7 +89,7 @@ TEST_CASE("the module goes on with the original form", "[sites]") {
     CHECK(call.name == "site");
     CHECK_FALSE(at::allclose(call.original, call.converted));
   });
-  CHECK(at::allclose(showing.forward({x}).toTensor(), torch::softmax(x, -1)));
+  CHECK(at::allclose(showing.forward({x}).toTensor(), at::softmax(x, -1)));
   CHECK(calls == 1);
 }
 

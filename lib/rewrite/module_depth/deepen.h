@@ -1,7 +1,7 @@
 // Module depth: attention whose projections can be told becomes a FusedAttention submodule.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <optional>
 #include <string>

@@ -1,9 +1,10 @@
 // Building FusedAttention modules.
 #include "rewrite/module_depth/fused_module.h"
 
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/frontend/resolver.h>
 #include <torch/csrc/jit/frontend/sugared_value.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <memory>
@@ -67,7 +68,7 @@ bool takes_projection_as_it_is(const ParameterGroup& group) {
 
 template <typename TensorOf>
 at::Tensor packed(const ParameterGroup& group, const TensorOf& tensor_of) {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   std::vector<at::Tensor> parts;
   bool requires_grad = false;
   for (const RowSelection& selection : group.selections) {

@@ -2,7 +2,7 @@
 // their parameters.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <map>
 #include <string>

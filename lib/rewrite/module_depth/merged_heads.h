@@ -1,8 +1,8 @@
 // Heads as layouts show them: split for the attention, and merged again after it.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <cstdint>
 #include <optional>

@@ -1,9 +1,10 @@
 // The last check before a region of a graph becomes a module.
 #include "rewrite/module_depth/piece_check.h"
 
+#include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <array>
@@ -179,7 +180,7 @@ std::optional<std::string> check_against_region(const FusedRegion& region, const
   for (std::size_t operand = 0; operand < 3; ++operand) roots[operand] = root_of_input(region.input(operand));
   const PieceBuilder piece(region, roots);
   if (piece.graph() == nullptr) return "it needs more than its inputs";
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   try {
     const torch::jit::Code code(piece.graph(), "attention_region");
     for (const Lengths lengths : {Lengths{2, 3, 5}, Lengths{3, 4, 2}, Lengths{1, 1, 7}}) {

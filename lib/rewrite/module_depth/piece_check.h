@@ -1,7 +1,7 @@
 // The last check before a region of a graph becomes a module: both are run on random inputs of several shapes.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <optional>
 #include <string>

@@ -2,8 +2,8 @@
 // module or of a submodule, or as the call of a layer that does nothing else (torch.nn.Linear, transformers' Conv1D).
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <cstdint>
 #include <optional>

@@ -2,8 +2,8 @@
 // the output projection where it follows directly.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <array>
 #include <cstdint>

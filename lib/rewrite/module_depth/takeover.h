@@ -1,8 +1,8 @@
 // Taking layers and parameters out of their modules, into a FusedAttention: what goes, whether it may, and doing it.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <optional>
 #include <string>

@@ -2,7 +2,7 @@
 // that read them. A layer or a parameter may be taken out of its module only where nothing else would miss it.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <map>
 #include <set>

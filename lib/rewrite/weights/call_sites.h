@@ -1,8 +1,8 @@
 // Where the code of a model calls the methods of its module instances.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <map>
 #include <set>

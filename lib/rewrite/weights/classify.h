@@ -1,7 +1,7 @@
 // What a reparameterised weight is called in the report. Nothing else depends on it: folding never asks for the form.
 #pragma once
 
-#include <torch/script.h>
+#include <ATen/core/Tensor.h>
 
 #include <optional>
 #include <string>

@@ -1,8 +1,8 @@
 // What a method does in eval mode, as a graph: calls inlined, branches on `training` and on plain attributes taken.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 namespace flashconvert::rewrite::weights {
 

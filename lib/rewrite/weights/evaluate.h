@@ -1,7 +1,7 @@
 // Evaluating a weight by running its path on a copy of what it reads.
 #pragma once
 
-#include <torch/script.h>
+#include <ATen/core/Tensor.h>
 
 #include <optional>
 #include <string>

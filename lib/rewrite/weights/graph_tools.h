@@ -2,8 +2,8 @@
 // operator writes, and whether a value depends on an input.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <functional>
 #include <optional>

@@ -2,8 +2,8 @@
 // attributes that code reads. Attributes are memory cells here: a write to one matters when something reads it.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <functional>
 #include <map>

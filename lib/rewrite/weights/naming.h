@@ -1,7 +1,7 @@
 // Where a folded layer keeps its weight and bias.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include "rewrite/weights/plan.h"
 

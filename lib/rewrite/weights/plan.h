@@ -1,7 +1,7 @@
 // The plan of a fold: which weights of which layers, with their values, before anything is changed.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <functional>
 #include <optional>

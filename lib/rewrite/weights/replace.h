@@ -1,7 +1,7 @@
 // Carrying out a plan: layers get their weights as plain parameters, and what only computed them goes.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <vector>
 

@@ -1,7 +1,7 @@
 // The state_dict keys of a model: paths of parameters and buffers, shared ones under every path.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <map>
 #include <set>

@@ -2,8 +2,8 @@
 // the one writer.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <cstdint>
 #include <optional>

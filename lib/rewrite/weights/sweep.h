@@ -1,7 +1,7 @@
 // Removing what a fold left without use.
 #pragma once
 
-#include <torch/script.h>
+#include <torch/csrc/jit/api/module.h>
 
 #include <set>
 #include <string>

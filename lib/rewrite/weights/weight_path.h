@@ -2,8 +2,8 @@
 // it from the attributes of one module instance.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <memory>
 #include <optional>

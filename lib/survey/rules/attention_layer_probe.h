@@ -1,8 +1,8 @@
 // What a call of torch.nn.MultiheadAttention says, and the probe that runs the layer beside what replaces it.
 #pragma once
 
+#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/script.h>
 
 #include <optional>
 #include <string>

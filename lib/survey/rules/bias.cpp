@@ -14,8 +14,6 @@ namespace {
 // whose score lies above it by 104 (the exponent of float32's smallest number). -1e4 is the mildest that exports use.
 constexpr double kMildestMask = -1e4;
 
-bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
-
 void check_can_record(const ScoreStep& step) {
   if (step.inside_softcap) throw Declined("a bias inside a softcap");
   if (!step.site.factors.empty() || !step.site.scale_factors.empty())

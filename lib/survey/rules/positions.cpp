@@ -19,8 +19,6 @@ struct Part {
   std::optional<MaskPattern> pattern;
 };
 
-bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
-
 ScoreTerm with_tensor(ScoreTerm term, Value* tensor) {
   term.tensor = tensor;
   return term;

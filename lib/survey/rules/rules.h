@@ -31,6 +31,8 @@ Product read_product(torch::jit::Node* node, const GraphFacts& facts);
 
 // --- scores.cpp: from the softmax up to the product ---
 
+constexpr int kMostScoreOperators = 40;  // that a walk passes between product and softmax
+
 // The operands through which scores may come, for the search for a product.
 std::vector<torch::jit::Value*> score_operands(const torch::jit::Node* node);
 // Does the value come from a product through operators that the walk can pass?

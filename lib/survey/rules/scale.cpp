@@ -9,8 +9,6 @@ using torch::jit::Value;
 
 namespace {
 
-bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
-
 // [..., 1, 1] or a single element: multiplying the scores by it is multiplying the queries by it.
 bool is_constant_over_queries_and_keys(Value* value, const GraphFacts& facts) {
   const auto last = facts.size_from_end(value, -1);

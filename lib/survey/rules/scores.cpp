@@ -9,12 +9,6 @@ using torch::jit::Node;
 using torch::jit::Value;
 namespace aten = c10::aten;
 
-namespace {
-
-constexpr int kLongestWalk = 40;  // operators between product and softmax
-
-}  // namespace
-
 std::vector<Value*> score_operands(const Node* node) {
   const std::string name = kind_name(node);
   if (name == "aten::add" || name == "aten::mul" || name == "aten::maximum" || name == "aten::max") {
@@ -40,7 +34,7 @@ bool leads_to_product(Value* value, const GraphFacts& facts) {
   while (!pending.empty()) {
     const auto [current, steps] = pending.back();
     pending.pop_back();
-    if (steps > kLongestWalk || !seen.insert(current).second) continue;
+    if (steps > kMostScoreOperators || !seen.insert(current).second) continue;
     Node* node = current->node();
     if (is_product(node)) return !facts.is_independent_of_inputs(current);
     for (Value* operand : score_operands(node)) {
@@ -54,7 +48,7 @@ bool walk_scores(SiteWalk& site, const GraphFacts& facts) {
   Value* scores = site.softmax->input(0);
   if (!leads_to_product(scores, facts)) return false;
   double multiplier = 1;
-  for (int steps = 0; steps < kLongestWalk; ++steps) {
+  for (int steps = 0; steps < kMostScoreOperators; ++steps) {
     Node* node = scores->node();
     site.path.push_back(node);
     if (is_product(node)) {
@@ -90,7 +84,7 @@ bool walk_scores(SiteWalk& site, const GraphFacts& facts) {
     }
     throw Declined("the scores pass through " + kind_name(node));
   }
-  throw Declined("more than " + std::to_string(kLongestWalk) + " operators between product and softmax");
+  throw Declined("more than " + std::to_string(kMostScoreOperators) + " operators between product and softmax");
 }
 
 }  // namespace flashconvert::survey

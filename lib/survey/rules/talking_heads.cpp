@@ -11,7 +11,7 @@ namespace aten = c10::aten;
 
 namespace {
 
-constexpr int kLongestWalk = 12;
+constexpr int kMostMoves = 12;  // operators that pass scores on
 
 bool is_weighted(const Node* node) { return is_any_of(node, {"aten::linear", "aten::conv2d", "aten::_convolution"}); }
 
@@ -38,7 +38,7 @@ bool mixes(const Node* layer, bool heads_are_last) { return layer->kind() != ate
 bool is_above(Value* value) {
   const Node* layer = nullptr;
   bool moved = false;  // dimensions, between product and layer
-  for (int steps = 0; steps < kLongestWalk; ++steps) {
+  for (int steps = 0; steps < kMostMoves; ++steps) {
     Node* node = value->node();
     if (is_product(node)) return layer && mixes(layer, moved);
     const Node* found = layer_of(node);
@@ -64,7 +64,7 @@ struct Below {
 Below below(Value* value) {
   Below found;
   bool moved = false;
-  for (int steps = 0; steps < kLongestWalk && value->uses().size() == 1; ++steps) {
+  for (int steps = 0; steps < kMostMoves && value->uses().size() == 1; ++steps) {
     Node* node = value->uses()[0].user;
     if (is_product(node)) return {true, found.layer};
     if (const Node* layer = layer_of(node)) {
