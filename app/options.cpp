@@ -14,7 +14,7 @@
 namespace flashconvert::app {
 namespace {
 
-[[noreturn]] void fail(const std::string& message, const std::string& advice = "See flashconvert --help.") {
+[[noreturn]] void refuse(const std::string& message, const std::string& advice = "See flashconvert --help.") {
   throw Error(ErrorKind::kUsage, message, advice);
 }
 
@@ -116,28 +116,28 @@ void declare_messages(CLI::App& app, Raw& raw, Options& options) {
     const auto found = std::find_if(names.begin(), names.end(), starts_with_word);
     if (found != names.end()) meant = *found;
   }
-  fail("unknown option " + word, meant ? "Did you mean " + *meant + "?" : "See flashconvert --help.");
+  refuse("unknown option " + word, meant ? "Did you mean " + *meant + "?" : "See flashconvert --help.");
 }
 
 int parse_jobs(const std::string& text) {
   const bool digits = !text.empty() && text.size() <= 4 && text.find_first_not_of("0123456789") == std::string::npos;
   const int jobs = digits ? std::stoi(text) : 0;
-  if (jobs < 1) fail("--jobs " + text + ": expected a number from 1 to 9999");
+  if (jobs < 1) refuse("--jobs " + text + ": expected a number from 1 to 9999");
   return jobs;
 }
 
 void complete(Options& options, const Raw& raw, const CLI::App& app) {
   const auto given = [&app](const char* option) { return app.count(option) > 0; };
-  if (raw.quiet && raw.verbose) fail("--quiet and --verbose contradict each other");
+  if (raw.quiet && raw.verbose) refuse("--quiet and --verbose contradict each other");
   options.verbosity = raw.quiet ? Verbosity::kQuiet : raw.verbose ? Verbosity::kVerbose : Verbosity::kNormal;
   if (given("--inputs")) options.inputs_file = raw.inputs_file;
   if (given("--report")) options.report = raw.report;
   if (given("--output-dir")) options.output_dir = raw.output_dir;
   if (given("--jobs")) options.jobs = parse_jobs(raw.jobs);
   assign_files(options, raw.files);
-  if (given("--jobs") && !options.is_batch()) fail("--jobs needs --output-dir: one file is one job");
+  if (given("--jobs") && !options.is_batch()) refuse("--jobs needs --output-dir: one file is one job");
   if (given("--device") && !options.verify && !options.bench) {
-    fail("--device needs --verify or --bench: the conversion itself runs on the CPU");
+    refuse("--device needs --verify or --bench: the conversion itself runs on the CPU");
   }
   check_together(options);
 }
@@ -162,7 +162,7 @@ std::optional<Options> parse_command_line(int argc, const char* const* argv) {
   } catch (const CLI::ExtrasError&) {
     fail_unknown(app, app.remaining());
   } catch (const CLI::ParseError& problem) {
-    fail(problem.what());
+    refuse(problem.what());
   }
   if (raw.version) {
     std::cout << version_text();

@@ -9,9 +9,9 @@
 namespace flashconvert::report {
 namespace {
 
-using Json = nlohmann::json;
+using ParsedJson = nlohmann::json;
 
-double number(const Json& json) {
+double number(const ParsedJson& json) {
   if (json.is_number()) return json.get<double>();
   const auto& text = json.get_ref<const std::string&>();
   if (text == "nan") return std::nan("");
@@ -21,19 +21,19 @@ double number(const Json& json) {
 }
 
 template <typename T>
-std::optional<T> nullable(const Json& json) {
+std::optional<T> nullable(const ParsedJson& json) {
   if (json.is_null()) return std::nullopt;
   return json.get<T>();
 }
 
-std::optional<double> nullable_number(const Json& json) {
+std::optional<double> nullable_number(const ParsedJson& json) {
   if (json.is_null()) return std::nullopt;
   return number(json);
 }
 
 // The value whose name in the contract is `text`.
 template <typename T>
-T named(const Json& json, std::initializer_list<T> values) {
+T named(const ParsedJson& json, std::initializer_list<T> values) {
   const auto& text = json.get_ref<const std::string&>();
   for (const T value : values) {
     if (text == name(value)) return value;
@@ -41,12 +41,12 @@ T named(const Json& json, std::initializer_list<T> values) {
   throw std::runtime_error("unknown word in a report: " + text);
 }
 
-FileFacts read_file_facts(const Json& json) {
+FileFacts read_file_facts(const ParsedJson& json) {
   return {json.at("path").get<std::string>(), nullable<std::uint64_t>(json.at("bytes")).value_or(0),
           nullable<std::string>(json.at("sha256")).value_or("")};
 }
 
-AttentionEntry read_attention(const Json& json) {
+AttentionEntry read_attention(const ParsedJson& json) {
   AttentionEntry site;
   site.path = json.at("path").get<std::string>();
   site.method = json.at("method").get<std::string>();
@@ -63,7 +63,7 @@ AttentionEntry read_attention(const Json& json) {
   return site;
 }
 
-FoldEntry read_fold(const Json& json) {
+FoldEntry read_fold(const ParsedJson& json) {
   FoldEntry weight;
   weight.path = json.at("path").get<std::string>();
   weight.form = json.at("form").get<std::string>();
@@ -74,7 +74,7 @@ FoldEntry read_fold(const Json& json) {
   return weight;
 }
 
-OutputComparison read_output(const Json& json) {
+OutputComparison read_output(const ParsedJson& json) {
   OutputComparison output;
   output.name = json.at("name").get<std::string>();
   output.shape = json.at("shape").get<std::vector<std::int64_t>>();
@@ -91,7 +91,7 @@ OutputComparison read_output(const Json& json) {
   return output;
 }
 
-Parity read_parity(const Json& json) {
+Parity read_parity(const ParsedJson& json) {
   Parity parity;
   parity.device = json.at("device").get<std::string>();
   parity.reference = json.at("reference").get<std::string>();
@@ -110,7 +110,7 @@ Parity read_parity(const Json& json) {
   return parity;
 }
 
-Bench read_bench(const Json& json) {
+Bench read_bench(const ParsedJson& json) {
   Bench bench;
   bench.device = json.at("device").get<std::string>();
   bench.kernels = json.at("kernels").get<std::vector<std::string>>();
@@ -120,7 +120,7 @@ Bench read_bench(const Json& json) {
   return bench;
 }
 
-Report read_report(const Json& json) {
+Report read_report(const ParsedJson& json) {
   Report report;
   report.flashconvert_version = json.at("flashconvert").get<std::string>();
   report.torch_version = json.at("torch").get<std::string>();
@@ -150,8 +150,8 @@ Report read_report(const Json& json) {
 
 Report from_json(const std::string& text) {
   try {
-    return read_report(Json::parse(text));
-  } catch (const Json::exception& problem) {
+    return read_report(ParsedJson::parse(text));
+  } catch (const ParsedJson::exception& problem) {
     throw std::runtime_error(std::string("not a report: ") + problem.what());
   }
 }

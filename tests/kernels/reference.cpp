@@ -12,7 +12,7 @@
 namespace flashconvert::kernels::testing {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
 
 // How one of the two references computes: in which type sums run and what is rounded when it is stored.
 struct Exact {
@@ -111,12 +111,12 @@ private:
                                  batch_ % view.batch_inner * view.inner_batch_stride + head_ * view.head_stride +
                                  query * view.row_stride + key * view.column_stride;
       if (view.kind == BiasKind::kBoolean) {
-        if (host_.bias.bytes[index(place)] == 0) score = -kInfinity;
+        if (host_.bias.bytes[index(place)] == 0) score = kMinusInfinity;
       } else {
         score += host_.bias.values[index(place)];
       }
     }
-    return in_window(query, key) ? score : -kInfinity;
+    return in_window(query, key) ? score : kMinusInfinity;
   }
 
   bool in_window(std::int64_t query, std::int64_t key) const {
