@@ -9,7 +9,6 @@
 namespace flashconvert::survey {
 
 using torch::jit::Graph;
-using torch::jit::NamedValue;
 using torch::jit::Node;
 using torch::jit::Value;
 
@@ -41,7 +40,7 @@ bool may_hide_rows(const Bias& bias, const GraphFacts& facts) {
 
 Value* nan_in_hidden_rows(Graph& graph, Value* context, const Bias& bias, Value* zeros, const GraphFacts& facts) {
   if (zeros || is_optional(bias.value)) {
-    const NamedValue as_they_are = zeros ? NamedValue(zeros) : NamedValue(c10::IValue(false));
+    Value* as_they_are = zeros ? zeros : graph.insertConstant(false);
     return call_function(graph, *facts.module()._ivalue()->compilation_unit(), ScriptFunction::kNanInHiddenRows,
                          {context, bias.value, as_they_are});
   }
