@@ -1,4 +1,4 @@
-// 16-bit attention, heads of up to 96, plain variant, at most 64 queries.
+// 16-bit attention, heads of up to 96, at most 64 queries.
 #include "../mma16/launch.cuh"
 
 namespace flashconvert::kernels {
@@ -6,4 +6,8 @@ template cudaError_t launch_mma16<DType::kFloat16, 96, Variant::kPlain, Lengths:
                                                                                          cudaStream_t);
 template cudaError_t launch_mma16<DType::kBFloat16, 96, Variant::kPlain, Lengths::kShort>(const AttentionProblem&,
                                                                                           void*, cudaStream_t);
+template cudaError_t launch_mma16<DType::kFloat16, 96, Variant::kGeneral, Lengths::kShort>(const AttentionProblem&,
+                                                                                           void*, cudaStream_t);
+template cudaError_t launch_mma16<DType::kBFloat16, 96, Variant::kGeneral, Lengths::kShort>(const AttentionProblem&,
+                                                                                            void*, cudaStream_t);
 }  // namespace flashconvert::kernels

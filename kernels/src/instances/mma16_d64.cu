@@ -1,7 +1,11 @@
-// 16-bit attention, heads of up to 64, general variant.
+// 16-bit attention, heads of up to 64.
 #include "../mma16/launch.cuh"
 
 namespace flashconvert::kernels {
+template cudaError_t launch_mma16<DType::kFloat16, 64, Variant::kPlain, Lengths::kLong>(const AttentionProblem&, void*,
+                                                                                        cudaStream_t);
+template cudaError_t launch_mma16<DType::kBFloat16, 64, Variant::kPlain, Lengths::kLong>(const AttentionProblem&, void*,
+                                                                                         cudaStream_t);
 template cudaError_t launch_mma16<DType::kFloat16, 64, Variant::kGeneral, Lengths::kLong>(const AttentionProblem&,
                                                                                           void*, cudaStream_t);
 template cudaError_t launch_mma16<DType::kBFloat16, 64, Variant::kGeneral, Lengths::kLong>(const AttentionProblem&,

@@ -1,9 +1,0 @@
-// 16-bit attention, heads of up to 128, plain variant, at most 64 queries.
-#include "../mma16/launch.cuh"
-
-namespace flashconvert::kernels {
-template cudaError_t launch_mma16<DType::kFloat16, 128, Variant::kPlain, Lengths::kShort>(const AttentionProblem&,
-                                                                                          void*, cudaStream_t);
-template cudaError_t launch_mma16<DType::kBFloat16, 128, Variant::kPlain, Lengths::kShort>(const AttentionProblem&,
-                                                                                           void*, cudaStream_t);
-}  // namespace flashconvert::kernels

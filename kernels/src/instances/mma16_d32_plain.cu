@@ -1,9 +1,0 @@
-// 16-bit attention, heads of up to 32, plain variant.
-#include "../mma16/launch.cuh"
-
-namespace flashconvert::kernels {
-template cudaError_t launch_mma16<DType::kFloat16, 32, Variant::kPlain, Lengths::kLong>(const AttentionProblem&, void*,
-                                                                                        cudaStream_t);
-template cudaError_t launch_mma16<DType::kBFloat16, 32, Variant::kPlain, Lengths::kLong>(const AttentionProblem&, void*,
-                                                                                         cudaStream_t);
-}  // namespace flashconvert::kernels

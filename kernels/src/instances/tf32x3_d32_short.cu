@@ -1,6 +1,0 @@
-// fp32 attention, heads of up to 32, at most 64 queries.
-#include "../tf32x3/launch.cuh"
-
-namespace flashconvert::kernels {
-template cudaError_t launch_tf32x3<32, Lengths::kShort>(const AttentionProblem&, void*, cudaStream_t);
-}  // namespace flashconvert::kernels
