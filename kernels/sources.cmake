@@ -1,12 +1,17 @@
 # flashconvert_kernels: a static library, hidden symbols, its own copy of the CUDA runtime.
 #
-# The general kernels are compiled to machine code for sm_80, which sm_86 and sm_89 run too, and for sm_90 (as compute_90:
-# kernels that overlap need it), and to PTX, from which the driver compiles for anything newer. Hopper's own use
-# instructions that exist as sm_90a alone.
+# The general kernels are compiled to machine code for sm_80, which sm_86 and sm_89 run too, and for sm_90, and to PTX,
+# from which the driver compiles for anything newer. From one intermediate form where that will do, which is quicker; the
+# kernels for few queries say more to Hopper (ptx/dependent_launch.cuh). Hopper's own use instructions that exist as
+# sm_90a alone.
 file(GLOB sm80_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/instances/*.cu)
 file(GLOB sm90_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/sm90/instances/*.cu)
+set_source_files_properties(${sm80_sources}
+                            PROPERTIES COMPILE_OPTIONS "-gencode=arch=compute_80,code=[sm_80,sm_90,compute_80]")
+set(few_query_sources ${sm80_sources})
+list(FILTER few_query_sources INCLUDE REGEX "_short|combine_splits|tf32x3")
 set_source_files_properties(
-  ${sm80_sources}
+  ${few_query_sources}
   PROPERTIES COMPILE_OPTIONS
              "-gencode=arch=compute_80,code=sm_80;-gencode=arch=compute_90,code=[sm_90,compute_90]")
 
