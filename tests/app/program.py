@@ -104,10 +104,10 @@ def save_traced(model, path, seed=0):
     return path
 
 
-def run(*arguments, stdin=None, environment=None, cwd=None):
+def run(*arguments, stdin=None, environment=None, cwd=None, program=PROGRAM):
     """The program's exit code, standard output (bytes) and standard error (text)."""
     done = subprocess.run(
-        [PROGRAM, *map(str, arguments)],
+        [program, *map(str, arguments)],
         input=stdin if stdin is not None else b"",
         capture_output=True,
         timeout=TIMEOUT,
