@@ -116,7 +116,8 @@ private:
         score += host_.bias.values[index(place)];
       }
     }
-    return in_window(query, key) ? score : kMinusInfinity;
+    if (!in_window(query, key)) return kMinusInfinity;
+    return score;
   }
 
   bool in_window(std::int64_t query, std::int64_t key) const {

@@ -158,7 +158,7 @@ TEST_CASE("what happens to the scores decides among Hopper's kernels", "[selecti
   }
 
   AttentionProblem full = problem_of(DType::kFloat16, 64);
-  full.bias = {full.query.data, BiasKind::kSameAsQuery, 1, 0, 0, 65 * 72, 72, 1};
+  full.bias = {full.query.data, BiasKind::kSameAsQuery, 1, 0, 0, 4680, 72, 1};  // 65 rows of 72
   CHECK(selected(full, 90) == "sm90-wgmma-f16-d64-bias");
   AttentionProblem odd = full;
   odd.bias.row_stride = 65;  // not a multiple of 16 bytes
@@ -176,7 +176,7 @@ TEST_CASE("what happens to the scores decides among Hopper's kernels", "[selecti
   boolean.bias.kind = BiasKind::kBoolean;
   CHECK(selected(boolean, 90) == "sm90-wgmma-f16-d64-general");  // rows of 72 bytes
   boolean.bias.row_stride = 80;
-  boolean.bias.head_stride = 65 * 80;
+  boolean.bias.head_stride = 5200;
   CHECK(selected(boolean, 90) == "sm90-wgmma-f16-d64-bias");
 }
 
