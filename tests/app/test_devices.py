@@ -150,7 +150,7 @@ class Devices(ProgramTest):
     def test_devices_in_the_code_do_not_keep_a_site_from_being_fused(self):
         class Masked(torch.nn.Module):
             def forward(self, q, k, v):
-                mask = torch.ones([5, 5], device=torch.device("cuda:0")).tril() == 0
+                mask = torch.eye(5, device=torch.device("cuda:0")) == 1
                 scores = torch.matmul(q, k.transpose(-2, -1)).masked_fill(mask, float("-inf"))
                 return torch.matmul(torch.softmax(scores, -1), v)
 
