@@ -2,14 +2,14 @@
 #
 # The general kernels are compiled to machine code for sm_80, which sm_86 and sm_89 run too, and for sm_90, and to PTX,
 # from which the driver compiles for anything newer. From one intermediate form where that will do, which is quicker; the
-# kernels for few queries say more to Hopper (ptx/dependent_launch.cuh). Hopper's own use instructions that exist as
+# kernels that few queries take say more to Hopper (ptx/dependent_launch.cuh). Hopper's own use instructions that exist as
 # sm_90a alone.
 file(GLOB sm80_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/instances/*.cu)
 file(GLOB sm90_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/sm90/instances/*.cu)
 set_source_files_properties(${sm80_sources}
                             PROPERTIES COMPILE_OPTIONS "-gencode=arch=compute_80,code=[sm_80,sm_90,compute_80]")
 set(few_query_sources ${sm80_sources})
-list(FILTER few_query_sources INCLUDE REGEX "_short|combine_splits|tf32x3")
+list(FILTER few_query_sources INCLUDE REGEX "_short|d192|d256|combine_splits|tf32x3")
 set_source_files_properties(
   ${few_query_sources}
   PROPERTIES COMPILE_OPTIONS

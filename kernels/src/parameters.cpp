@@ -112,7 +112,7 @@ KernelParameters make_parameters(const AttentionProblem& problem, int tile_rows)
 
   const bool capped = problem.softcap > 0.F;
   parameters.softcap = capped ? problem.softcap : 0.F;
-  parameters.score_factor = capped ? problem.scale * (1.F / problem.softcap) : problem.scale;
+  parameters.score_factor = capped ? problem.scale / problem.softcap : problem.scale;
   parameters.exponent_scale = (capped ? problem.softcap : problem.scale) * 1.4426950408889634F;
   const bool zero_empty_rows = problem.zero_masked_rows || problem.key_length == 0;
   parameters.empty_row = zero_empty_rows ? 0.F : std::numeric_limits<float>::quiet_NaN();

@@ -10,7 +10,7 @@ INFINITY = float("inf")
 
 
 class Masked(torch.nn.Module):
-    """Attention with a mask that each subclass applies in its own way."""
+    """Attention with a mask that each subclass applies in its own way, by `masked(scores, mask)`."""
 
     def __init__(self, length: int = 6):
         super().__init__()
@@ -20,9 +20,6 @@ class Masked(torch.nn.Module):
 
     def split(self, x):
         return x.view(x.shape[0], x.shape[1], 2, 8).transpose(1, 2)
-
-    def masked(self, scores, mask):
-        raise NotImplementedError
 
     def forward(self, x, mask):
         q, k, v = self.qkv(x).chunk(3, 2)

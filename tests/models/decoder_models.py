@@ -13,7 +13,7 @@ LONGEST = 24
 
 
 class Decoder(nn.Module):
-    """One layer of self-attention; subclasses say how the scores are masked."""
+    """One layer of self-attention; subclasses say how the scores are masked: `masked(scores, length)`."""
 
     def __init__(self):
         super().__init__()
@@ -26,9 +26,6 @@ class Decoder(nn.Module):
         return tuple(
             part.view(batch, length, HEADS, width // HEADS).transpose(1, 2) for part in self.qkv(x).split(WIDTH, dim=2)
         )
-
-    def masked(self, scores, length: int):
-        raise NotImplementedError
 
     def merged(self, y):
         return self.out(y.transpose(1, 2).contiguous().view(y.size(0), y.size(2), WIDTH))
