@@ -34,6 +34,7 @@ enum class Numbers {
   kRandom,          // normal; query and key with the deviation `logit_size`
   kEqualScores,     // every key of a query has the score scale * `score_size` * head_dim, positive or negative by row
   kOppositeScores,  // that score, of either sign in turn
+  kSlopingScores,   // from 0 to half that score along the keys, up or down and above or below 0 by the query's row
   kInfiniteValues,  // random, with some infinities in one row of V
   kNaNQuery,        // random, one query row is NaN
   kNaNKey,          // random, one key row is NaN

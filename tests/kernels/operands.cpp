@@ -126,6 +126,9 @@ double OperandMaker::number(Role role, std::int64_t row, std::int64_t feature) {
       if (role == Role::kQuery) return row % 2 == 0 ? test_.score_size : -test_.score_size;
       if (role == Role::kKey) return row % 3 == 0 ? 1 : -1;
       break;
+    case Numbers::kSlopingScores:
+      if (role != Role::kValue) return sloping(role, row, feature);
+      break;
     case Numbers::kInfiniteValues:
       if (role == Role::kValue && feature % 7 == 3 && row == test_.key_length / 2) {
         return feature % 2 == 0 ? kInfinity : -kInfinity;
@@ -139,6 +142,14 @@ double OperandMaker::number(Role role, std::int64_t row, std::int64_t feature) {
       break;
   }
   return random;
+}
+
+// One half of a key's features rises along the keys, the other falls; a query row takes one of them, and a sign.
+double OperandMaker::sloping(Role role, std::int64_t row, std::int64_t feature) const {
+  const bool rises = feature < test_.head_dim / 2;
+  if (role == Role::kQuery) return rises != (row % 2 == 0) ? 0 : row % 4 < 2 ? test_.score_size : -test_.score_size;
+  const double share = static_cast<double>(row + 1) / static_cast<double>(test_.key_length);
+  return rises ? share : 1 - share;
 }
 
 Operand OperandMaker::make_periodic(std::int64_t elements, double deviation) {

@@ -65,6 +65,29 @@ TEST_CASE("scores that are all equal, or plus and minus ten thousand", "[numbers
   }
 }
 
+// The running maximum rises with every tile of keys, by less and by more than the softmax lets weights exceed 1, whichever
+// way a kernel walks; and where all scores are negative.
+TEST_CASE("scores that rise or fall along the keys, above and below zero", "[numbers]") {
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t dim : {32, 64, 96, 128, 192, 256}) {
+      for (const double score : {10.0, 60.0, 1e3, 1e4}) {
+        AttentionCase test = basic(dtype, 200, 900, dim, dim);
+        test.numbers = Numbers::kSlopingScores;
+        test.scale = 0.125;
+        test.score_size = score / (test.scale * static_cast<double>(dim) / 2);
+        expect_pass(test);
+        test.diagonal = 700;
+        expect_pass(causal(test));
+        if (dim != 64 && dim != 128) continue;
+        test.bias_kind = BiasKind::kSameAsQuery;
+        expect_pass(test);
+        test.bias_shape = BiasShape::kKeyPadding;
+        expect_pass(test);
+      }
+    }
+  }
+}
+
 TEST_CASE("infinite values reach the outputs that weigh them", "[numbers]") {
   for (const DType dtype : kDTypes) {
     for (const std::int64_t dim : {64, 128, 256}) {

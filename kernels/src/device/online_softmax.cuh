@@ -47,16 +47,16 @@ struct OnlineSoftmax {
     for (int tile = 0; tile < kRowTiles; ++tile) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const float offset = raise_maximum(scores[tile], tile, half, rescale[tile][half], multiplier);
-        weigh(scores[tile], tile, half, offset, rescale[tile][half], multiplier);
+        raise_maximum(scores[tile], tile, half, rescale[tile][half], multiplier);
+        weigh(scores[tile], tile, half, multiplier);
       }
     }
   }
 
   // The two parts of `update` for one row. The first returns what the second subtracts.
   template <int kColumnTiles>
-  __device__ __forceinline__ float raise_maximum(const float (&columns)[kColumnTiles][4], int tile, int half,
-                                                 float& rescale, float multiplier) {
+  __device__ __forceinline__ void raise_maximum(const float (&columns)[kColumnTiles][4], int tile, int half,
+                                                float& rescale, float multiplier) {
     float highest = fmaxf(columns[0][2 * half], columns[0][2 * half + 1]);
 #pragma unroll
     for (int n = 1; n < kColumnTiles; ++n) {
@@ -68,17 +68,32 @@ struct OnlineSoftmax {
     const float previous = maximum[tile][half];
     float& current = maximum[tile][half];
     if constexpr (kRaise == Raise::kLazy) {
-      constexpr float kSlack = 8.F;
       current = power_of_two(highest - previous) > kSlack ? highest : previous;
     } else {
       current = fmaxf(highest, previous);
     }
     rescale = ptx::exp2_approximate(power_of_two(previous - current));
-    return current;
+    sum[tile][half] *= rescale;
   }
+
+  // `raise_maximum` for a tile's two rows; returns whether any row of the warp did rise. Lazily, that is asked first, in
+  // a way that costs half as much as finding the maximum, and is nearly always denied.
   template <int kColumnTiles>
-  __device__ __forceinline__ void weigh(float (&columns)[kColumnTiles][4], int tile, int half, float offset,
-                                        float rescale, float multiplier) {
+  __device__ __forceinline__ bool raise_maxima(const float (&columns)[kColumnTiles][4], int tile, float (&rescale)[2],
+                                               float multiplier) {
+    if constexpr (kRaise == Raise::kLazy) {
+      rescale[0] = rescale[1] = 1.F;
+      const bool may_rise = exceeds(columns, tile, 0, multiplier) | exceeds(columns, tile, 1, multiplier);
+      if (!__any_sync(0xffffffffU, may_rise)) return false;
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) raise_maximum(columns, tile, half, rescale[half], multiplier);
+    return true;
+  }
+
+  template <int kColumnTiles>
+  __device__ __forceinline__ void weigh(float (&columns)[kColumnTiles][4], int tile, int half, float multiplier) {
+    const float offset = maximum[tile][half];
     float total = 0.F;
 #pragma unroll
     for (int n = 0; n < kColumnTiles; ++n) {
@@ -86,7 +101,7 @@ struct OnlineSoftmax {
       columns[n][2 * half + 1] = weight(columns[n][2 * half + 1], offset, multiplier);
       total += columns[n][2 * half] + columns[n][2 * half + 1];
     }
-    sum[tile][half] = sum[tile][half] * rescale + total;
+    sum[tile][half] += total;
   }
 
   // What the accumulated row is multiplied with. A row whose every score was -inf has sum 0 and takes `empty_row`.
@@ -107,6 +122,24 @@ struct OnlineSoftmax {
   static constexpr float kMaximumScale = kUnits == ScoreUnits::kNatural ? kLog2E : 1.F;
 
 private:
+  static constexpr float kSlack = 8.F;
+
+  // Whether one of this lane's scores may exceed the maximum by more than the slack. Positive floats are ordered as
+  // their bits are, and above all negative ones, so that the integer unit finds the highest, three at a time. Where all
+  // are negative it finds the lowest: they count as 0, which none of them exceeds.
+  template <int kColumnTiles>
+  __device__ __forceinline__ bool exceeds(const float (&columns)[kColumnTiles][4], int tile, int half,
+                                          float multiplier) const {
+    int highest = 0;
+#pragma unroll
+    for (int n = 0; n < kColumnTiles; ++n) {
+      highest = __vimax3_s32(highest, __float_as_int(columns[n][2 * half]), __float_as_int(columns[n][2 * half + 1]));
+    }
+    float score = __int_as_float(highest);
+    if constexpr (kUnits == ScoreUnits::kRaw) score *= multiplier;
+    return power_of_two(score - maximum[tile][half]) > kSlack;
+  }
+
   static __device__ __forceinline__ float power_of_two(float difference) { return difference * kMaximumScale; }
   static __device__ __forceinline__ float weight(float score, float offset, float multiplier) {
     return ptx::exp2_approximate(kUnits == ScoreUnits::kRaw ? fmaf(score, multiplier, -offset)

@@ -65,8 +65,7 @@ private:
     for (int i = 0; i < kKeysPerLane; ++i) {
       if (Tile::kKeys % 32 == 0 || lane + 32 * i < Tile::kKeys) to[lane + 32 * i] = exponents[i];
     }
-    __syncwarp();
-    if (lane == 0) ptx::barrier_arrive(shared_ + Plan::kBiasFull + 8 * ring_.stage());
+    ptx::barrier_arrive(shared_ + Plan::kBiasFull + 8 * ring_.stage());  // each lane for what it wrote
     ring_.advance();
   }
 

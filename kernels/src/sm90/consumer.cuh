@@ -22,7 +22,7 @@ class Consumer {
                                        : kMode == ScoreMode::kKeyBias ? ScoreUnits::kPowersOfTwo
                                                                       : ScoreUnits::kNatural;
   // Rescaling the output is worth a branch where there is much of it.
-  static constexpr Raise kRaise = Tile::kValueDim > 64 ? Raise::kLazy : Raise::kAlways;
+  static constexpr Raise kRaise = Raise::kLazy;
   using Softmax = OnlineSoftmax<1, kUnits, kRaise>;
   using Scores = Accumulators<Tile::kKeys>;
   using Weights = std::uint32_t[Tile::kKeys / 16][4];
@@ -179,16 +179,17 @@ private:
   // Calls step(tile, is_plain) for the tiles [first, last] from the end; the plain ones in a loop of their own.
   template <class Step>
   __device__ __forceinline__ void for_tiles_down(const KeyTiles& tiles, int last, const Step& step) {
-    int tile = last;
-    int bound = tiles.plain_end;  // read once, not at the end of every step, and one at a time
+    // A count is one register; the tile's number follows from it where it is asked for.
 #pragma unroll 1
-    for (; tile >= bound; --tile) step(tile, std::false_type());
-    bound = tiles.plain_first;
+    for (int left = last + 1 - tiles.plain_end; left > 0; --left) step(tiles.plain_end + left - 1, std::false_type());
 #pragma unroll 1
-    for (; tile >= bound; --tile) step(tile, std::true_type());
-    bound = tiles.first;
+    for (int left = min(last + 1, tiles.plain_end) - tiles.plain_first; left > 0; --left) {
+      step(tiles.plain_first + left - 1, std::true_type());
+    }
 #pragma unroll 1
-    for (; tile >= bound; --tile) step(tile, std::false_type());
+    for (int left = min(last + 1, tiles.plain_first) - tiles.first; left > 0; --left) {
+      step(tiles.first + left - 1, std::false_type());
+    }
   }
 
   // Of this warp's 16 rows.
@@ -236,21 +237,17 @@ private:
     }
   }
 
-  // The softmax of the next tile's scores beside PV of this one, and what has to follow both. Up to 128 columns of V,
-  // half of the exponentials come before the wait for PV, which ends about then, and half beside the rescaling and the
-  // packing, which need other units. A longer PV leaves time for all of them.
+  // The softmax of the next tile's scores beside PV of this one, and what has to follow both. From 64 to 128 columns of
+  // V, half of the exponentials come before the wait for PV, which ends about then, and half beside the packing, which
+  // needs other units. A longer PV leaves time for all of them, and a shorter one is over before them in any case.
   __device__ __forceinline__ void weigh_and_finish_product(Scores& scores, Output& output, Softmax& softmax,
                                                            Weights& weights) {
-    constexpr int kRowsBeforeWait = Tile::kValueDim <= 128 ? 1 : 2;
+    constexpr int kRowsBeforeWait = Tile::kValueDim > 32 && Tile::kValueDim <= 128 ? 1 : 2;
     float rescale[2];
-    float offset[2];
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      offset[half] = softmax.raise_maximum(scores[0], 0, half, rescale[half], p_.exponent_scale);
-    }
+    const bool must_rescale = softmax.raise_maxima(scores[0], 0, rescale, p_.exponent_scale);
 #pragma unroll
     for (int half = 0; half < kRowsBeforeWait; ++half) {
-      softmax.weigh(scores[0], 0, half, offset[half], rescale[half], p_.exponent_scale);
+      softmax.weigh(scores[0], 0, half, p_.exponent_scale);
     }
     ptx::pin_registers(flat<Tile::kKeys>(scores));
     ptx::end_code_block(p_.query_length, shared_);
@@ -260,10 +257,10 @@ private:
     look_ahead();
 #pragma unroll
     for (int half = kRowsBeforeWait; half < 2; ++half) {
-      softmax.weigh(scores[0], 0, half, offset[half], rescale[half], p_.exponent_scale);
+      softmax.weigh(scores[0], 0, half, p_.exponent_scale);
     }
     pack_weights(weights, scores);
-    if (kRaise == Raise::kAlways || __any_sync(0xffffffffU, rescale[0] != 1.F || rescale[1] != 1.F)) {
+    if (must_rescale) {
 #pragma unroll
       for (int n = 0; n < Tile::kValueDim / 8; ++n) {
 #pragma unroll
@@ -312,9 +309,9 @@ private:
   __device__ __forceinline__ void wait_bias() const {
     ptx::barrier_wait(shared_ + Plan::kBiasFull + 8 * bias_place().stage(), bias_place().parity());
   }
+  // Each lane for what it read itself.
   __device__ __forceinline__ void release_bias() const {
-    __syncwarp();  // every lane has read
-    release(Plan::kBiasEmpty + 8 * bias_place().stage());
+    ptx::barrier_arrive(shared_ + Plan::kBiasEmpty + 8 * bias_place().stage());
   }
   __device__ __forceinline__ void release_query() {
     release(Plan::kQueryEmpty + 8 * query_.stage());

@@ -60,21 +60,24 @@ struct SharedMemoryPlan {
   static_assert(Tile::kQueryBytes % 1024 == 0 && Tile::kKeyBytes % 1024 == 0 && Tile::kValueBytes % 1024 == 0,
                 "swizzled panels have to start at multiples of 1024 bytes");
 
-  // Readers tell by one lane of each warp. The warp that loads the bias of the keys reads the mailbox too.
+  // Readers tell by one lane of each warp. The warp that loads the bias of the keys reads the mailbox too. A bias is read
+  // (and that of the keys written) by ordinary instructions of every lane, so every lane tells: where one does for all,
+  // only __syncwarp orders the others before it, which is no instruction where ptxas knows that the warp has not parted,
+  // and compute-sanitizer finds a race.
   static constexpr int kReaders = Tile::kWarpgroups * 4;
   static constexpr int kMailboxReaders = kReaders + (Tile::kMode == ScoreMode::kKeyBias ? 1 : 0);
 
   static __device__ __forceinline__ void init_barriers(std::uint32_t shared) {
-    const auto init_ring = [&](int full, int empty, int stages, int readers) {
+    const auto init_ring = [&](int full, int empty, int stages, int readers, int writers = 1) {
       for (int stage = 0; stage < stages; ++stage) {
-        ptx::barrier_init(shared + full + 8 * stage, 1);
+        ptx::barrier_init(shared + full + 8 * stage, writers);
         ptx::barrier_init(shared + empty + 8 * stage, readers);
       }
     };
     init_ring(kQueryFull, kQueryEmpty, kQueryStages, kReaders);
     init_ring(kKeyFull, kKeyEmpty, kStages, kReaders);
     init_ring(kValueFull, kValueEmpty, kStages, kReaders);
-    init_ring(kBiasFull, kBiasEmpty, kBiasStages, kReaders);
+    init_ring(kBiasFull, kBiasEmpty, kBiasStages, 32 * kReaders, Tile::kMode == ScoreMode::kKeyBias ? 32 : 1);
     init_ring(kMailboxFull, kMailboxEmpty, kMailboxStages, kMailboxReaders);
     ptx::fence_barrier_init();
   }
