@@ -105,6 +105,12 @@ TEST_CASE("the Hopper tile follows lengths and dimensions", "[selection]") {
   problem.query_length = 512;
   CHECK(selected(problem, 90) == "sm90-wgmma-f16-d64-rows128");
 
+  AttentionProblem narrow = problem_of(DType::kFloat16, 32);
+  narrow.query_length = 2048;
+  CHECK(selected(narrow, 90) == "sm90-wgmma-f16-d32");
+  narrow.query_length = 197;
+  CHECK(selected(narrow, 90) == "sm90-wgmma-f16-d64-rows128");
+
   AttentionProblem middle = problem_of(DType::kBFloat16, 96);
   middle.query_length = 197;
   CHECK(selected(middle, 90) == "sm90-wgmma-bf16-d96-rows128");

@@ -27,6 +27,11 @@ struct BlockState {
 template <class Engine>
 inline constexpr Rows kRowsOf = Engine::kRows <= kMostPackedQueries ? Rows::kPacked : Rows::kQueries;
 
+// Nor do they, or those for float32, have registers for a bias on its way.
+template <class Engine>
+inline constexpr bool kReadsBiasAhead =
+    Engine::kGeneral && Engine::kRows <= kMostPackedQueries && sizeof(typename Engine::Element) == 2;
+
 // What lies where in a block's shared memory: the queries (their place takes the output in the end), then a tile of
 // keys and one of values for each stage, then the state.
 template <class Engine>
@@ -193,6 +198,9 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
   int stage = 0;
   const auto visit_tile = [&](int tile) {
     const bool more = tile > state.tiles.first;
+    KeyBiasAhead<typename Engine::Element, Engine::kKeys / 8> bias_ahead;
+    const bool reads_ahead = kReadsBiasAhead<Engine> && bias_ahead.applies_to(p.bias);
+    if (reads_ahead) bias_ahead.read(p, state.bias_offset, tile * Engine::kKeys + lane_index() % 4 * 2);
     ptx::wait_async_copies<0>();
     __syncthreads();
     if constexpr (kStages == 1) {
@@ -220,7 +228,11 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
                               tile * Engine::kKeys + lane % 4 * 2};
     if constexpr (Engine::kGeneral) {
       scale_and_cap<Engine::kAccurateCap>(scores, p);
-      add_bias<typename Engine::Element>(scores, p, state.bias_offset, at);
+      if (reads_ahead) {
+        bias_ahead.add_to(scores, p.bias.kind);
+      } else {
+        add_bias<typename Engine::Element>(scores, p, state.bias_offset, at);
+      }
     }
     const bool is_plain = !Engine::kGeneral && tile >= state.tiles.plain_first && tile < state.tiles.plain_end;
     if (!is_plain) hide_outside_window<kRowsOf<Engine>>(scores, p, at);

@@ -6,6 +6,9 @@
 #include <cuda_fp16.h>
 #include <math_constants.h>
 
+#include <cstring>
+#include <type_traits>
+
 #include "../parameters.h"
 #include "../ptx/math.cuh"
 #include "online_softmax.cuh"
@@ -164,6 +167,77 @@ __device__ __forceinline__ void add_bias_of(float (&scores)[kRowTiles][kColumnTi
     });
   }
 }
+
+// A bias that all queries share, read before the tile's keys are waited for and added after QK: where there is little
+// else to do, as with one query, its latency would be a large part of a tile's time.
+template <class T, int kColumnTiles>
+class KeyBiasAhead {
+public:
+  static __device__ __forceinline__ bool applies_to(const BiasView& bias) {
+    return bias.kind != BiasKind::kNone && bias.row_stride == 0;
+  }
+
+  // `column`: of this lane's first element. Keys that do not exist get the bias of the last: they are hidden.
+  __device__ __forceinline__ void read(const KernelParameters& p, std::int64_t head_offset, int column) {
+    switch (p.bias.kind) {
+      case BiasKind::kNone:
+        return;
+      case BiasKind::kSameAsQuery:
+        return read_as<std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint16_t>>(p, head_offset, column);
+      case BiasKind::kFloat32:
+        return read_as<std::uint32_t>(p, head_offset, column);
+      case BiasKind::kBoolean:
+        return read_as<std::uint8_t>(p, head_offset, column);
+    }
+  }
+
+  template <int kRowTiles>
+  __device__ __forceinline__ void add_to(float (&scores)[kRowTiles][kColumnTiles][4], BiasKind kind) const {
+    switch (kind) {
+      case BiasKind::kNone:
+        return;
+      case BiasKind::kSameAsQuery:
+        return add(scores, [](std::uint32_t bits) { return element_from<T>(bits); });
+      case BiasKind::kFloat32:
+        return add(scores, [](std::uint32_t bits) { return element_from<float>(bits); });
+      case BiasKind::kBoolean:
+        return add(scores, [](std::uint32_t bits) { return element_from<std::uint8_t>(bits); });
+    }
+  }
+
+private:
+  template <class Bits>
+  __device__ __forceinline__ void read_as(const KernelParameters& p, std::int64_t head_offset, int column) {
+    const Bits* head = static_cast<const Bits*>(p.bias.data) + head_offset;
+#pragma unroll
+    for (int n = 0; n < kColumnTiles; ++n) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        bits_[n][i] = head[min(column + 8 * n + i, p.key_length - 1) * p.bias.column_stride];
+      }
+    }
+  }
+  template <class Element>
+  static __device__ __forceinline__ Element element_from(std::uint32_t bits) {
+    Element element;
+    memcpy(&element, &bits, sizeof(Element));
+    return element;
+  }
+  template <int kRowTiles, class ToElement>
+  __device__ __forceinline__ void add(float (&scores)[kRowTiles][kColumnTiles][4], const ToElement& to_element) const {
+#pragma unroll
+    for (int n = 0; n < kColumnTiles; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const auto element = to_element(bits_[n][i % 2]);
+#pragma unroll
+        for (int m = 0; m < kRowTiles; ++m) scores[m][n][i] = with_bias(scores[m][n][i], element);
+      }
+    }
+  }
+
+  std::uint32_t bits_[kColumnTiles][2];  // of the elements, as they came: nothing waits for them before add_to
+};
 
 template <class T, int kRowTiles, int kColumnTiles>
 __device__ __forceinline__ void add_bias(float (&scores)[kRowTiles][kColumnTiles][4], const KernelParameters& p,

@@ -17,7 +17,8 @@ using D128 = Tile<128, 128, 2, 128, 2, 2, Turns::kOrdered, LookUp::kAhead>;
 using D192V128 = Tile<192, 128, 2, 128, 2, 1, Turns::kOrdered, LookUp::kAhead>;
 using D192 = Tile<192, 192, 2, 112, 2, 1, Turns::kOrdered, LookUp::kAhead>;
 using D256 = Tile<256, 256, 2, 80, 2, 1, Turns::kFree, LookUp::kWhenIssued>;
-// For few queries, where tiles of 192 would be padded much further.
+// For few queries, where tiles of 192 would be padded much further. The first is for D = 32 too: what it multiplies in
+// vain costs less than empty rows.
 using D64Rows128 = Tile<64, 64, 2, 128, 2, 2, Turns::kOrdered, LookUp::kWhenIssued>;
 using D96Rows128 = Tile<96, 96, 2, 128, 2, 2, Turns::kOrdered, LookUp::kWhenIssued>;
 // For many keys: 9 steps fewer in 32, and no room for a second place for queries.
