@@ -119,10 +119,14 @@ Value* build_encoder_layer(Graph& graph, Node* node, const SelfAttention& self, 
                 {x, c10::IValue(std::vector<std::int64_t>{self.embed_dim}), node->input(weight),
                  node->input(weight + 1), c10::IValue(*epsilon)});
   };
+  // As the operator does it itself: bias and activation in the epilogue of the product, which takes matrices.
   const auto feed_forward = [&](Value* x) {
-    Value* hidden = call(graph, "aten::linear", {x, node->input(14), node->input(15)});
-    hidden = *gelu ? call(graph, "aten::gelu", {hidden}) : call(graph, "aten::relu", {hidden});
-    return call(graph, "aten::linear", {hidden, node->input(16), node->input(17)});
+    Value* rows = call(graph, "aten::flatten", {x, c10::IValue(0), c10::IValue(1)});
+    Value* weight = call(graph, "aten::t", {node->input(14)});
+    Value* hidden = graph.insert(c10::Symbol::fromQualString("aten::_addmm_activation"),
+                                 {node->input(15), rows, weight}, {{"use_gelu", c10::IValue(*gelu)}});
+    Value* output = call(graph, "aten::linear", {hidden, node->input(16), node->input(17)});
+    return call(graph, "aten::view_as", {output, x});
   };
   if (*norm_first) {
     Value* attended = build_self_attention(graph, norm(source, 10), self, facts, backend, attention);
