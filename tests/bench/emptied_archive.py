@@ -6,6 +6,7 @@ library computed (masks, positions, index tables) and every vector (norms, biase
 
 import io
 import lzma
+import zipfile
 
 import torch
 
@@ -36,3 +37,13 @@ def load_filled(path, seed: int) -> torch.jit.ScriptModule:
             values = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(values.mul_(inputs**-0.5))
     return module
+
+
+def as_traced_on(device: str, source, target) -> None:
+    """Copies a checkpoint that was traced on the CPU; the devices in its code become `device`, as a trace there has them."""
+    with zipfile.ZipFile(source) as original, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as copy:
+        for name in original.namelist():
+            content = original.read(name)
+            if name.endswith(".py"):
+                content = content.replace(b'torch.device("cpu")', f'torch.device("{device}")'.encode())
+            copy.writestr(name, content)

@@ -24,7 +24,7 @@ import warnings
 import torch
 
 from bench_models import DTYPES, MODELS, in_dtype
-from emptied_archive import load_filled, save_emptied
+from emptied_archive import as_traced_on, load_filled, save_emptied
 from models_table import ModelTable
 
 SECONDS, QUICK_SECONDS = 1.0, 0.3  # for each candidate
@@ -125,8 +125,9 @@ def caller(module, arguments):
 
 def measure(model, form, dtype, options, folder):
     """The row of one checkpoint."""
-    source, target = folder / "original.pt", folder / "converted.pt"
-    load_filled(archive_path(options.folder, model, form, dtype), seed=1).save(str(source))
+    filled, source, target = (folder / f"{name}.pt" for name in ("filled", "original", "converted"))
+    load_filled(archive_path(options.folder, model, form, dtype), seed=1).save(str(filled))
+    as_traced_on("cuda:0", filled, source)
     torch.manual_seed(2)
     report = convert(source, target, in_dtype(model.inputs(VERIFIED_BATCH, model.length), DTYPES[dtype]), options)
     arguments = in_dtype(model.inputs(model.batch, model.length), DTYPES[dtype], "cuda")
