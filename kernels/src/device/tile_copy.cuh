@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "../ptx/async_copy.cuh"
 #include "thread.cuh"
@@ -31,7 +32,10 @@ struct TileCopy {
     const int thread = thread_index();
     const int first_row = thread / kLanes;
     const int first_column = thread % kLanes * kChunk;
-    const T* from = source.first + first_row * source.row_stride + first_column;
+    // An unsigned number has no upper half, which would take a register through the whole kernel (with float32, where
+    // ptxas spills anyway, it spills less with one).
+    using Column = std::conditional_t<sizeof(T) == 2, std::uint32_t, int>;
+    const T* from = source.first + first_row * source.row_stride + static_cast<Column>(first_column);
     const std::uint32_t to = shared + Layout::offset(first_row, first_column);
 #pragma unroll
     for (int pass = 0; pass < kRows; pass += kPassRows) {
