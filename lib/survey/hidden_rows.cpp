@@ -2,7 +2,6 @@
 #include "survey/hidden_rows.h"
 
 #include <cmath>
-#include <limits>
 
 #include "survey/script_functions.h"
 
@@ -14,16 +13,12 @@ using torch::jit::Value;
 
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 // Lower ones become minus infinity when the model is cast to half precision afterwards.
 constexpr double kLowestHalf = -65504;
 
 at::Tensor visible_keys(const at::Tensor& bias) {
   return bias.scalar_type() == at::kBool ? bias : bias.ge(kLowestHalf);
 }
-
-bool is_optional(const Value* value) { return value->type()->kind() == c10::TypeKind::OptionalType; }
 
 }  // namespace
 
@@ -39,23 +34,9 @@ bool may_hide_rows(const Bias& bias, const GraphFacts& facts) {
 }
 
 Value* nan_in_hidden_rows(Graph& graph, Value* context, const Bias& bias, Value* zeros, const GraphFacts& facts) {
-  if (zeros || is_optional(bias.value)) {
-    Value* as_they_are = zeros ? zeros : graph.insertConstant(false);
-    return call_function(graph, *facts.module()._ivalue()->compilation_unit(), ScriptFunction::kNanInHiddenRows,
-                         {context, bias.value, as_they_are});
-  }
-  Value* hidden = nullptr;
-  if (bias.is_boolean) {
-    Value* seen = call(graph, "aten::any", {bias.value, c10::IValue(-1), c10::IValue(true)});
-    hidden = call(graph, "aten::logical_not", {seen});
-  } else {
-    const std::vector<std::int64_t> keys{-1};
-    Value* highest = call(graph, "aten::amax", {bias.value, c10::IValue(keys), c10::IValue(true)});
-    hidden = call(graph, "aten::eq", {highest, c10::IValue(-kInfinity)});
-  }
-  hidden->setDebugName("hidden_rows");
-  const double nan = std::numeric_limits<double>::quiet_NaN();
-  return call(graph, "aten::masked_fill", {context, hidden, c10::IValue(nan)});
+  Value* stay_zero = zeros ? zeros : graph.insertConstant(false);
+  return call_function(graph, *facts.module()._ivalue()->compilation_unit(), ScriptFunction::kNanInHiddenRows,
+                       {context, bias.value, stay_zero});
 }
 
 }  // namespace flashconvert::survey

@@ -92,13 +92,26 @@ torch::jit::Function* defined(torch::jit::CompilationUnit& unit, const Source& s
   return unit.find_function(name);
 }
 
-bool is_call_of_ours(const torch::jit::Node* node) {
-  if (node->kind() != c10::prim::CallFunction) return false;
+// The name of the function that a node calls; empty for other nodes.
+c10::QualifiedName called_function(const torch::jit::Node* node) {
+  if (node->kind() != c10::prim::CallFunction) return {};
   const auto type = node->input(0)->type()->cast<c10::FunctionType>();
-  return type && namespace_of_functions().isPrefixOf(type->function()->qualname());
+  return type ? type->function()->qualname() : c10::QualifiedName();
+}
+
+bool is_call_of_ours(const torch::jit::Node* node) {
+  return namespace_of_functions().isPrefixOf(called_function(node));
 }
 
 }  // namespace
+
+bool is_call_of(const torch::jit::Node* node, ScriptFunction function) {
+  return called_function(node) == c10::QualifiedName(namespace_of_functions(), source_of(function).name);
+}
+
+torch::jit::Function* find_script_function(torch::jit::CompilationUnit& unit, const std::string& name) {
+  return unit.find_function(c10::QualifiedName(namespace_of_functions(), name));
+}
 
 void remove_unused_calls(torch::jit::Block* block) {
   auto nodes = block->nodes().reverse();  // users first

@@ -6,6 +6,7 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
 
+#include <string>
 #include <vector>
 
 namespace flashconvert::survey {
@@ -30,6 +31,12 @@ enum class ScriptFunction {
 // if it is not there yet; one that nothing calls is not saved.
 torch::jit::Value* call_function(torch::jit::Graph& graph, torch::jit::CompilationUnit& unit, ScriptFunction function,
                                  const std::vector<torch::jit::NamedValue>& arguments);
+
+// Is the node a call of this function?
+bool is_call_of(const torch::jit::Node* node, ScriptFunction function);
+
+// The function of this name that calls in the unit's graphs have defined; null: none.
+torch::jit::Function* find_script_function(torch::jit::CompilationUnit& unit, const std::string& name);
 
 // Calls count as side effects for dead-code elimination: removes those of these functions whose result is not used.
 void remove_unused_calls(torch::jit::Block* block);

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "rewrite/module_tree.h"
+#include "survey/script_functions.h"
 
 namespace flashconvert::rewrite {
 namespace {
@@ -26,12 +27,21 @@ struct OperatorNamespaces : torch::jit::SugaredValue {
   }
 };
 
+// Also knows the functions that the survey has put into the unit (survey/script_functions.h).
 struct FusedResolver : torch::jit::NativeResolver {
+  explicit FusedResolver(torch::jit::CompilationUnit& unit) : unit_(unit) {}
+
   std::shared_ptr<torch::jit::SugaredValue> resolveValue(const std::string& name, torch::jit::GraphFunction& caller,
                                                          const torch::jit::SourceRange& location) override {
     if (name == "ops") return std::make_shared<OperatorNamespaces>();
+    if (auto* function = survey::find_script_function(unit_, name)) {
+      return std::make_shared<torch::jit::FunctionValue>(function);
+    }
     return NativeResolver::resolveValue(name, caller, location);
   }
+
+private:
+  torch::jit::CompilationUnit& unit_;
 };
 
 at::Tensor parameter_of(const Module& self, const ParameterRows& rows) {
@@ -135,7 +145,7 @@ Module FusedModuleFactory::make(const FusedSpec& spec, const Module& self) {
   add_parameters(module, spec, self);
   add_attributes(module, spec, self);
   if (is_new) {
-    module.define(spec.source, std::make_shared<FusedResolver>());
+    module.define(spec.source, std::make_shared<FusedResolver>(*unit_));
     type = module.type();
   }
   return module;

@@ -182,7 +182,8 @@ private:
       out_ << "  context = torch.scaled_dot_product_attention(q, k, v, " << bias << ", 0., "
            << (arguments.causal ? "True" : "False") << ", scale=self.scale" << (is_grouped() ? ", enable_gqa=True" : "")
            << ")\n";
-      return write_hidden_rows();
+      if (arguments.nan_in_hidden_rows) out_ << "  context = nan_in_hidden_rows(context, attn_bias, False)\n";
+      return;
     }
     out_ << "  context = ops.flashconvert.attention(q, k, v, " << bias << ", scale=self.scale";
     if (arguments.causal) out_ << ", causal=True";
@@ -198,16 +199,6 @@ private:
     if (arguments.zero_masked_rows) out_ << ", zero_masked_rows=True";
     if (arguments.bottom_right) out_ << ", bottom_right=True";
     out_ << ")\n";
-  }
-
-  void write_hidden_rows() {
-    using HiddenRows = AttentionArguments::HiddenRows;
-    const HiddenRows rows = region_.arguments.hidden_rows;
-    if (rows == HiddenRows::kAsTheyAre) return;
-    out_ << "  hidden_rows = "
-         << (rows == HiddenRows::kOfBooleanBias ? "torch.logical_not(torch.any(attn_bias, -1, True))"
-                                                : "torch.eq(torch.amax(attn_bias, [-1], True), -float('inf'))")
-         << "\n  context = torch.masked_fill(context, hidden_rows, float('nan'))\n";
   }
 
   void write_result() {

@@ -6,11 +6,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "rewrite/method_graph.h"
 #include "rewrite/module_depth/merged_heads.h"
 #include "rewrite/module_depth/view_operators.h"
+#include "survey/script_functions.h"
 
 namespace flashconvert::rewrite {
 namespace {
@@ -92,35 +92,16 @@ bool read_arguments(Node* node, std::int64_t head_dim, Layouts& layouts, Attenti
              : read_fused_arguments(node, layouts, arguments);
 }
 
-// The two reductions of a bias over the keys that tell of hidden rows: logical_not(any(bias, -1, keepdim)) of a boolean
-// one, amax(bias, [-1], keepdim) == -inf of a floating one.
-bool is_reduced_over_keys(const Node* node, const Value* bias) {
-  const auto dims = torch::jit::toIValue(node->input(1));
-  bool keeps_dim = false;
-  const bool is_last =
-      dims &&
-      (dims->isInt() ? dims->toInt() == -1 : dims->isIntList() && dims->toIntVector() == std::vector<std::int64_t>{-1});
-  return node->input(0) == bias && is_last && read_constant(node->input(2), keeps_dim) && keeps_dim;
-}
-
-// masked_fill(context, hidden rows of the bias, NaN), as the survey writes it for the portable backend (hidden_rows.h).
+// The call that follows the attention on the portable backend where a mask may hide a whole row.
 void take_hidden_rows(FusedRegion& region) {
   if (region.bias == nullptr || region.context->uses().size() != 1) return;
-  Node* fill = region.context->uses()[0].user;
-  double number = 0.0;
-  if (fill->kind() != c10::aten::masked_fill || !read_constant(fill->input(2), number) || !std::isnan(number)) return;
-  Node* hidden = fill->input(1)->node();
-  const bool of_boolean = hidden->kind() == c10::aten::logical_not;
-  const bool of_floating = hidden->kind() == c10::aten::eq && read_constant(hidden->input(1), number) &&
-                           number == -std::numeric_limits<double>::infinity();
-  if (!of_boolean && !of_floating) return;
-  Node* reduced = hidden->input(0)->node();
-  if (reduced->kind() != (of_boolean ? c10::aten::any : c10::aten::amax) || !is_reduced_over_keys(reduced, region.bias))
+  Node* call = region.context->uses()[0].user;
+  bool zeros = true;
+  if (!survey::is_call_of(call, survey::ScriptFunction::kNanInHiddenRows) || call->input(2) != region.bias ||
+      !read_constant(call->input(3), zeros) || zeros)
     return;
-  using HiddenRows = AttentionArguments::HiddenRows;
-  region.arguments.hidden_rows = of_boolean ? HiddenRows::kOfBooleanBias : HiddenRows::kOfFloatingBias;
-  region.context = fill->output();
-  region.nodes.insert({hidden, reduced});
+  region.arguments.nan_in_hidden_rows = true;
+  region.context = call->output();
 }
 
 Value* source_of_views(Value* value) {
@@ -225,6 +206,7 @@ void collect_nodes(FusedRegion& region, Value* value) {
   }
   Node* node = value->node();
   if (!region.nodes.insert(node).second) return;
+  if (node == region.context->node() && node != region.attention) return collect_nodes(region, region.attention->output());
   const std::size_t data_operands = node == region.attention ? 3 : 1;
   for (std::size_t i = 0; i < data_operands; ++i) collect_nodes(region, node->input(i));
 }

@@ -28,9 +28,7 @@ struct AttentionArguments {
   double softcap = 0.0;
   bool zero_masked_rows = false;
   bool bottom_right = false;
-  // Portable alone: rows whose keys the bias hides become NaN, and how that is asked of the bias.
-  enum class HiddenRows { kAsTheyAre, kOfBooleanBias, kOfFloatingBias };
-  HiddenRows hidden_rows = HiddenRows::kAsTheyAre;
+  bool nan_in_hidden_rows = false;  // portable alone: rows whose keys the bias hides become NaN (survey/hidden_rows.h)
 };
 
 // Query, key or value: heads cut out of a projection's output features.
