@@ -98,7 +98,8 @@ Value* Piece::clone(Value* value) {
       node->kind() != prim::Constant) {
     if (const auto tensor = facts_.run(value)) {  // tables and buffers
       torch::jit::WithInsertPoint here(graph_->block());
-      return map_[value] = graph_->insertConstant(tensor->is_floating_point() ? tensor->to(type_) : *tensor);
+      // Detached: a parameter that has the type already is no constant to the graph.
+      return map_[value] = graph_->insertConstant(tensor->is_floating_point() ? tensor->detach().to(type_) : *tensor);
     }
   }
   if (node->kind() == prim::Constant && value->type()->kind() == c10::TypeKind::DeviceObjType) {

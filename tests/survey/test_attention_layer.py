@@ -115,6 +115,8 @@ class AttentionLayerTest(unittest.TestCase):
 
     def setUp(self):
         torch.manual_seed(3)
+        torch.set_default_dtype(torch.float64)  # what float32's rounding comes to differs between processors
+        self.addCleanup(torch.set_default_dtype, torch.float32)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
@@ -135,7 +137,7 @@ class AttentionLayerTest(unittest.TestCase):
     def assert_same(self, original, converted, *arguments, gradients: bool = False):
         with torch.set_grad_enabled(gradients):
             expected, actual = original(*arguments), converted(*arguments)
-        torch.testing.assert_close(actual, expected, equal_nan=True, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(actual, expected, equal_nan=True, rtol=1e-9, atol=1e-10)
 
     def test_dropped_weights_are_fused(self):
         for make in (DropsByIndex, DropsByUnpacking, CalledTwice):
