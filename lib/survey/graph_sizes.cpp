@@ -82,6 +82,17 @@ std::optional<std::int64_t> GraphFacts::rank(Value* tensor) const {
     const auto parts = list_elements(node->input(0));
     return parts.empty() ? std::nullopt : rank(parts[0]);
   }
+  if (node->kind() == aten::index) {  // one tensor of indices in the place of one dimension
+    Value* indices = nullptr;
+    for (Value* element : list_elements(node->input(1))) {
+      if (is_none(element)) continue;
+      if (indices) return std::nullopt;
+      indices = element;
+    }
+    const auto of_table = rank(node->input(0));
+    const auto of_indices = indices ? rank(indices) : std::nullopt;
+    return of_table && of_indices ? std::optional(*of_table - 1 + *of_indices) : std::nullopt;
+  }
   if (node->kind() == prim::ListUnpack) {
     const Node* split = node->input(0)->node();
     if (is_any_of(split, {"aten::chunk", "aten::split", "aten::split_with_sizes", "aten::tensor_split"})) {

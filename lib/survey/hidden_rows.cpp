@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "survey/rules/rules.h"
 #include "survey/script_functions.h"
 
 namespace flashconvert::survey {
@@ -24,6 +25,7 @@ at::Tensor visible_keys(const at::Tensor& bias) {
 
 bool may_hide_rows(const Bias& bias, const GraphFacts& facts) {
   if (const auto known = facts.run(bias.value)) return !visible_keys(*known).any(-1).all().item<bool>();
+  if (!bias.is_boolean && hides_nothing({ScoreTerm::Kind::kAdditive, bias.value}, facts, -kLowestHalf)) return false;
   // where(mask, finite, finite): what a mask of a finite number is turned into.
   const auto finite = [&](Value* value) {
     const auto number = facts.number(value);

@@ -158,6 +158,14 @@ std::vector<std::vector<std::int64_t>> bias_shapes(const Shape& shape, bool prod
   return shapes;
 }
 
+// The innermost of the sizes, where a bias is known to have fewer dimensions; more of them are of size 1.
+std::vector<std::int64_t> of_rank(std::optional<std::int64_t> rank, std::vector<std::int64_t> sizes) {
+  if (!rank) return sizes;
+  while (static_cast<std::int64_t>(sizes.size()) > *rank) sizes.erase(sizes.begin());
+  while (static_cast<std::int64_t>(sizes.size()) < *rank) sizes.insert(sizes.begin(), 1);
+  return sizes;
+}
+
 // What is hidden beside a random part: nothing; the first row, with minus infinity or with float32's lowest number; the
 // first key, so that rows of a causal mask which see no other see none.
 enum class Masks { kOrdinary, kMinusInfinity, kLowest, kFirstKey };
@@ -229,7 +237,10 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
       if (size == ProbeInput::kProduct) size = shape.product_leading.front();
       if (size == ProbeInput::kBatchTimesHeads) size = shape.leading.front() * shape.leading.back();
     }
-    if (sizes.empty()) sizes = is_operand ? operand_shape(input, shape) : bias_shapes(shape, false)[bias_layout];
+    if (sizes.empty()) {
+      sizes = is_operand ? operand_shape(input, shape)
+                         : of_rank(facts.rank(input.value), bias_shapes(shape, false)[bias_layout]);
+    }
     if (is_operand && sizes.empty()) return std::nullopt;
     at::Tensor drawn = draw(input, sizes, input.hides_keys ? masks : Masks::kOrdinary, type, generator);
     if (site.gradients && is_operand) drawn.requires_grad_();

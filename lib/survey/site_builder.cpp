@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "survey/hidden_rows.h"
+#include "survey/portable_attention.h"
 #include "survey/rules/rules.h"
 
 namespace flashconvert::survey {
@@ -67,14 +67,6 @@ std::optional<std::int64_t> rank_of(const Operand& operand, const GraphFacts& fa
   return facts.rank(operand.root);
 }
 
-Value* reshape_leading(Graph& graph, Value* operand, const std::vector<Value*>& leading) {
-  std::vector<Value*> sizes = leading;
-  sizes.push_back(call(graph, "aten::size", {operand, c10::IValue(-2)}));
-  sizes.push_back(call(graph, "aten::size", {operand, c10::IValue(-1)}));
-  Value* list = graph.insertNode(graph.createList(c10::IntType::get(), sizes))->output();
-  return call(graph, "aten::reshape", {operand, list});
-}
-
 // Which layout of the scores the operator works in: the product's, or that of the reshape just after the product when
 // a term was added there.
 std::size_t operator_level(const SiteWalk& site) {
@@ -128,31 +120,15 @@ Value* run_time_scale(Graph& graph, const SiteWalk& site, double constant) {
   return scale;
 }
 
-// Whether the operator of the portable backend does what the site does in rows that see no key: it gives zeros.
-bool zeros_are_right(const Bias& bias, const AttentionArguments& arguments, const GraphFacts& facts) {
-  return !bias.value || arguments.zero_masked_rows || !may_hide_rows(bias, facts);
-}
-
-InsertedAttention insert_portable_attention(Graph& graph, Value* query, Value* key, Value* value, const Bias& bias,
-                                            const NamedValue& scale, const AttentionArguments& arguments,
-                                            const GraphFacts& facts) {
-  if (arguments.softcap > 0) throw Declined("the portable backend has no softcap");
-  const Band& band = arguments.band;
-  if (band.limits() && (bias.value || !band.is_causal() || band.left >= 0 || band.bottom_right))
-    throw Declined("the portable backend has no window, and no causal mask beside a bias");
-  const NamedValue mask = bias.value ? NamedValue(bias.value) : NamedValue(c10::IValue());
-  const NamedValue causal =
-      arguments.dynamic_causal ? NamedValue(arguments.dynamic_causal) : NamedValue(c10::IValue(band.is_causal()));
-  Value* context = graph.insert(aten::scaled_dot_product_attention, {query, key, value, mask, c10::IValue(0.0), causal},
-                                {scale, NamedValue("enable_gqa", c10::IValue(arguments.grouped))});
-  InsertedAttention inserted{context->node(), context};
-  if (!zeros_are_right(bias, arguments, facts)) {
-    inserted.context = nan_in_hidden_rows(graph, context, bias, arguments.dynamic_zero_masked_rows, facts);
-  }
-  return inserted;
-}
-
 }  // namespace
+
+Value* reshape_leading(Graph& graph, Value* operand, const std::vector<Value*>& leading) {
+  std::vector<Value*> sizes = leading;
+  sizes.push_back(call(graph, "aten::size", {operand, c10::IValue(-2)}));
+  sizes.push_back(call(graph, "aten::size", {operand, c10::IValue(-1)}));
+  Value* list = graph.insertNode(graph.createList(c10::IntType::get(), sizes))->output();
+  return call(graph, "aten::reshape", {operand, list});
+}
 
 Bias insert_bias(Graph& graph, const std::vector<ScoreTerm>& terms) {
   Bias bias;
@@ -222,6 +198,7 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
   Value* value = materialise(graph, built.value);
 
   const std::size_t level = operator_level(site);
+  AttentionArguments arguments;
   std::int64_t levels_down = 0;
   if (level != site.levels.size()) {
     const auto sizes = GraphFacts::list_elements(site.levels[level]->input(1));
@@ -231,10 +208,12 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
       throw Declined("the scores are reshaped before the bias in a way that does not split their leading dimension");
     }
     built.leading_sizes.assign(sizes.begin(), sizes.end() - 2);
-    query = reshape_leading(graph, query, built.leading_sizes);
-    key = reshape_leading(graph, key, built.leading_sizes);
-    value = reshape_leading(graph, value, built.leading_sizes);
     levels_down = 1;
+    if (backend == Backend::kPortable && built.leading_sizes.size() == 3) {  // torch's kernels take four dimensions
+      arguments.split_sizes = built.leading_sizes;
+    } else {
+      for (Value** operand : {&query, &key, &value}) *operand = reshape_leading(graph, *operand, built.leading_sizes);
+    }
   }
 
   for (const ScoreFactor& factor : site.factors) {
@@ -247,7 +226,6 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
   }
   const Bias bias = insert_bias(graph, terms);
 
-  AttentionArguments arguments;
   arguments.scale = site.scale * site.query_scale * site.key_scale;
   if (!site.scale_factors.empty()) {
     arguments.dynamic_scale = run_time_scale(graph, site, arguments.scale);
@@ -261,7 +239,7 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
   Value* result = inserted.context;
   result->setDebugName("context");
 
-  if (levels_down == 1) {
+  if (levels_down == 1 && arguments.split_sizes.empty()) {
     // Back to the layout of the second product, whose operands have the product's leading dimensions again.
     result = call(graph, "aten::flatten", {result, c10::IValue(0), c10::IValue(1)});
   }

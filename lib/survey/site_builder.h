@@ -38,11 +38,18 @@ struct AttentionArguments {
   bool zero_masked_rows = false;
   torch::jit::Value* dynamic_zero_masked_rows = nullptr;  // a bool computed at run time
   bool grouped = false;                                   // key and value have fewer heads
+  // Portable alone: the bias is laid out for operands whose first dimension is split, so that these are the leading
+  // ones.
+  std::vector<torch::jit::Value*> split_sizes;
 };
 
 // Inserts a call of an operator at the graph's insertion point; the schema is matched as the TorchScript compiler does.
 torch::jit::Value* call(torch::jit::Graph& graph, const char* name,
                         const std::vector<torch::jit::NamedValue>& arguments);
+
+// [..., length, features] with other leading dimensions, at the insertion point.
+torch::jit::Value* reshape_leading(torch::jit::Graph& graph, torch::jit::Value* operand,
+                                   const std::vector<torch::jit::Value*>& leading);
 
 struct InsertedAttention {
   torch::jit::Node* node = nullptr;

@@ -90,6 +90,66 @@ class FixedCausal(Masked):
         return scores.masked_fill(self.causal, -INFINITY)
 
 
+class Table(Masked):
+    """A bias of the model's own for each head and distance."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(2, 12))
+        self.register_buffer("distance", torch.arange(6)[:, None] - torch.arange(6) + 6)
+
+    def masked(self, scores, mask):
+        length = scores.shape[-1]
+        return scores + self.table[:, self.distance[:length, :length]]
+
+
+class Joined(Masked):
+    """Batch and heads in one dimension."""
+
+    def split(self, x):
+        return super().split(x).reshape(x.shape[0] * 2, x.shape[1], 8)
+
+    def masked(self, scores, mask):
+        return scores
+
+    def forward(self, x, mask):
+        q, k, v = self.qkv(x).chunk(3, 2)
+        scores = self.masked(torch.bmm(self.split(q), self.split(k).transpose(1, 2)) * 0.4, mask)
+        heads = torch.bmm(torch.softmax(scores, -1), self.split(v)).view(x.shape[0], 2, x.shape[1], 8)
+        return self.out(heads.transpose(1, 2).reshape(x.shape))
+
+
+class JoinedHidden(Joined):
+    def masked(self, scores, mask):
+        heads = mask[:, None, None].expand(-1, 2, -1, -1).reshape(scores.shape[0], 1, scores.shape[2])
+        return scores.masked_fill(heads > 0.5, -INFINITY)
+
+
+class Windows(Masked):
+    """The batch holds windows of images, and each window of an image has a mask of its own, as Swin has it."""
+
+    def masked(self, scores, mask):
+        length = scores.shape[-1]
+        images = scores.view(scores.shape[0] // mask.shape[0], mask.shape[0], 2, length, length)
+        return (images + mask[None, :, None, None]).view(-1, 2, length, length)
+
+
+class FiveDimensions(Masked):
+    def split(self, x):
+        return x.view(x.shape[0], 1, x.shape[1], 2, 8).transpose(2, 3)
+
+    def forward(self, x, mask):
+        q, k, v = self.qkv(x).chunk(3, 2)
+        heads = torch.softmax(self.split(q) @ self.split(k).transpose(-2, -1), -1) @ self.split(v)
+        return self.out(heads.transpose(2, 3).reshape(x.shape))
+
+
+def operators_run(model, *inputs):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile, torch.no_grad():
+        model(*inputs)
+    return {event.name for event in profile.events()}
+
+
 class Portable(ProgramTest):
     def converted(self, model, depth="module"):
         """The model, its portable conversion and the code that its attention runs."""
@@ -140,6 +200,47 @@ class Portable(ProgramTest):
         one, other, code = self.converted(Causal())
         self.assertNotIn("nan_in_hidden_rows", code)
         self.assert_equal(one, other, torch.zeros(2, 5))
+
+    def test_a_table_of_the_model_hides_no_row_and_costs_nothing(self):
+        one, other, code = self.converted(Table(), "core")
+        self.assertNotIn("nan_in_hidden_rows", code)
+        self.assert_equal(one, other, torch.zeros(2, 5))
+
+    def test_a_table_that_holds_minus_infinity_may_hide_rows(self):
+        model = Table()
+        model.table.data[1, :] = -INFINITY
+        one, other, code = self.converted(model, "core")
+        self.assertIn("nan_in_hidden_rows", code)
+        self.assertTrue(self.assert_equal(one, other, torch.zeros(2, 5)).isnan().all())
+
+    def test_torch_runs_its_fused_kernel_whatever_the_layout(self):
+        """It takes four dimensions alone; its composite for others is slower than what was replaced."""
+        cases = (Joined(), "module"), (JoinedHidden(), "core"), (Windows(), "core"), (Table(), "core")
+        for model, depth in cases:
+            with self.subTest(model=type(model).__name__):
+                one, other, _ = self.converted(model, depth)
+                mask = torch.zeros(2, 5)
+                self.assert_equal(one, other, mask)
+                operators = operators_run(other, torch.randn(2, 5, 16), mask)
+                self.assertIn("aten::_scaled_dot_product_flash_attention_for_cpu", operators)
+
+    def test_rows_are_nan_in_every_layout(self):
+        for model, hidden in ((JoinedHidden(), 1.0), (Windows(), -INFINITY)):
+            with self.subTest(model=type(model).__name__):
+                one, other, code = self.converted(model, "core")
+                self.assertIn("nan_in_hidden_rows", code)
+                mask = torch.zeros(2, 5)
+                mask[1] = hidden
+                expected = self.assert_equal(one, other, mask)
+                self.assertTrue(expected[1].isnan().all())
+                self.assertFalse(expected[0].isnan().any())
+
+    def test_five_dimensions_are_left_to_the_model(self):
+        source = self.folder / "in.pt"
+        torch.jit.trace(FiveDimensions().eval(), (torch.randn(2, 5, 16), torch.zeros(2, 5))).save(str(source))
+        report = self.report(source, self.output, "--backend", "portable")
+        self.assertEqual(report["attention"][0]["status"], "declined")
+        self.assertIn("four dimensions", report["attention"][0]["reason"])
 
     def test_a_causal_mask_beside_padding_may_hide_rows(self):
         one, other, code = self.converted(CausalAndHidden(), depth="core")

@@ -112,12 +112,11 @@ void join(Band& joined, const Band& band) {
 
 }  // namespace
 
-bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts) {
-  constexpr double kLargestBias = 1e6;
+bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts, double largest) {
   if (term.kind != ScoreTerm::Kind::kAdditive) return false;
   const auto values = facts.run(table_of(term.tensor));
   return values && values->is_floating_point() &&
-         ((values->to(at::kDouble) * term.factor).abs() <= kLargestBias).all().item<bool>();
+         ((values->to(at::kDouble) * term.factor).abs() <= largest).all().item<bool>();
 }
 
 Positions separate_positions(const std::vector<ScoreTerm>& terms, const Operand& query, const Operand& key,

@@ -66,8 +66,10 @@ struct Positions {
 Positions separate_positions(const std::vector<ScoreTerm>& terms, const Operand& query, const Operand& key,
                              const GraphFacts& facts);
 
-// Is the term a table of the model's own that is added to the scores, with nothing in it that hides a key?
-bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts);
+// Is the term a table of the model's own that is added to the scores, with nothing in it that hides a key? That is,
+// nothing beyond `largest`.
+constexpr double kLargestBias = 1e6;
+bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts, double largest = kLargestBias);
 
 // --- weights.cpp: from the softmax down to the second product ---
 
