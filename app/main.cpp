@@ -12,6 +12,7 @@
 #include "options.h"
 #include "signals.h"
 #include "single.h"
+#include "standard_streams.h"
 #include "version.h"
 
 namespace {
@@ -37,6 +38,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  app::reserve_closed_streams();
   app::clean_up_on_signals();
   start_log(Verbosity::kNormal);
   try {

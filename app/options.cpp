@@ -161,6 +161,10 @@ std::optional<Options> parse_command_line(int argc, const char* const* argv) {
     return std::nullopt;
   } catch (const CLI::ExtrasError&) {
     fail_unknown(app, app.remaining());
+  } catch (const CLI::ArgumentMismatch& problem) {
+    const std::string text = problem.what();
+    const std::string name = text.substr(0, text.find(':'));
+    refuse(name + (app.count(name) > 1 ? " is given more than once" : " needs a value"));
   } catch (const CLI::ParseError& problem) {
     refuse(problem.what());
   }

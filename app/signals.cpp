@@ -13,6 +13,7 @@ namespace flashconvert::app {
 namespace {
 
 volatile std::sig_atomic_t on_terminal = 0;
+bool interrupts_are_ignored = false;  // as a shell starts what a script leaves in the background: it stays so
 
 void say(std::string_view text) {
   const ssize_t ignored = ::write(STDERR_FILENO, text.data(), text.size());
@@ -49,8 +50,14 @@ void handle(int signal, void (*handler)(int)) {
 sigset_t queued() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGCHLD, SIGINT, SIGTERM}) sigaddset(&signals, signal);
+  for (const int signal : {SIGCHLD, SIGTERM}) sigaddset(&signals, signal);
+  if (!interrupts_are_ignored) sigaddset(&signals, SIGINT);
   return signals;
+}
+
+bool is_ignored(int signal) {
+  struct sigaction now = {};
+  return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
 }  // namespace
@@ -58,7 +65,8 @@ sigset_t queued() {
 void clean_up_on_signals() {
   on_terminal = isatty(STDERR_FILENO);
   std::set_terminate(end_on_terminate);
-  handle(SIGINT, end_on_signal);
+  interrupts_are_ignored = is_ignored(SIGINT);
+  if (!interrupts_are_ignored) handle(SIGINT, end_on_signal);
   handle(SIGTERM, end_on_signal);
   handle(SIGPIPE, SIG_IGN);
 }
@@ -78,7 +86,7 @@ int wait_for_signal() {
 }
 
 void reset_signals() {
-  handle(SIGINT, SIG_DFL);
+  if (!interrupts_are_ignored) handle(SIGINT, SIG_DFL);
   handle(SIGTERM, SIG_DFL);
   const sigset_t signals = queued();
   ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);

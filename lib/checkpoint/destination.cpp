@@ -1,4 +1,5 @@
 // Writing a checkpoint: whole or not at all.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "checkpoint/reload.h"
 #include "checkpoint/temporary_file.h"
 #include "common/error.h"
+#include "report/format.h"
 
 namespace flashconvert::checkpoint {
 namespace {
@@ -38,8 +40,6 @@ bool is_same_file(const fs::path& a, const fs::path& b) {
          first.st_ino == second.st_ino;
 }
 
-std::string in_megabytes(std::uint64_t bytes) { return std::to_string((bytes + 500'000) / 1'000'000) + " MB"; }
-
 // A converted checkpoint is about as large as its original; one that is a quarter smaller may still fit.
 void require_space(const fs::path& folder, const Source& input, const std::string& name) {
   struct statvfs disk {};
@@ -47,8 +47,8 @@ void require_space(const fs::path& folder, const Source& input, const std::strin
   const std::uint64_t available = std::uint64_t{disk.f_bavail} * disk.f_frsize;
   if (available < input.size() / 4 * 3) {
     throw Error(ErrorKind::kOutput,
-                name + ": not enough space on the disk: " + in_megabytes(available) + " are free, about " +
-                    in_megabytes(input.size()) + " are needed",
+                name + ": not enough space on the disk: " + report::human_bytes(available) + " are free, about " +
+                    report::human_bytes(input.size()) + " are needed",
                 "Free some space, or give an OUTPUT elsewhere.");
   }
 }
@@ -122,7 +122,9 @@ Destination Destination::file(fs::path path, const Source& input, bool force) {
   }
   destination.path_ = follow_links(std::move(path));
   const fs::path folder = folder_of(destination.path_);
-  TemporaryFile(folder, destination.path_.filename().string());  // can one be created? It is removed at once.
+  {
+    const TemporaryFile can_be_created(folder, destination.path_.filename().string());  // and is removed at once
+  }
   require_space(folder, input, name);
   return destination;
 }
@@ -130,6 +132,10 @@ Destination Destination::file(fs::path path, const Source& input, bool force) {
 Destination Destination::standard_output() {
   if (::isatty(STDOUT_FILENO) != 0) {
     throw Error(ErrorKind::kUsage, "standard output is a terminal, which cannot take a checkpoint",
+                "Redirect it (> model.pt), or give a file as OUTPUT.");
+  }
+  if ((::fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+    throw Error(ErrorKind::kOutput, "standard output: is closed",
                 "Redirect it (> model.pt), or give a file as OUTPUT.");
   }
   Destination destination;
@@ -143,13 +149,13 @@ report::FileFacts Destination::deliver(
   if (path_.empty()) {
     TemporaryFile file(fs::temp_directory_path(), "standard-output");
     file.forget_name();
-    const report::FileFacts facts = write(file, "standard output");
+    report::FileFacts facts = write(file, "standard output");
     copy_to_standard_output(file.descriptor(), facts.bytes);
     return facts;
   }
   TemporaryFile file(folder_of(path_), path_.filename().string());
   if (force_) file.take_attributes_of(path_);
-  const report::FileFacts facts = write(file, name_);
+  report::FileFacts facts = write(file, name_);
   file.flush(name_);
   file.move_to(path_, force_);
   return facts;

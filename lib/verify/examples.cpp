@@ -130,7 +130,7 @@ std::string suggested_specs(const Module& module) {
     advice += ": the cases of each method, as a dict.";
   }
   throw Error(ErrorKind::kUsage,
-              "there are no inputs to verify with: the checkpoint carries neither bundled inputs nor the "
+              "there are no inputs to run the model on: the checkpoint carries neither bundled inputs nor the "
               "example inputs of a trace",
               advice);
 }

@@ -207,7 +207,8 @@ void explain_randomness(PlacedModule& original, const Case& test, const Outcome&
 Verifier::Verifier(const torch::jit::Module& original, const std::vector<Case>& cases, const VerifyOptions& options) {
   Originals originals = run_originals(original, cases, options.device);
   if (originals.cases.empty()) {
-    throw Error(ErrorKind::kUsage, "there are no inputs to verify with", "Give some with --inputs or --input-spec.");
+    throw Error(ErrorKind::kUsage, "there are no inputs to run the model on",
+                "Give some with --inputs or --input-spec.");
   }
   Reference reference = find_reference(original, originals);
   evaluated_ = std::make_unique<const Evaluated>(Evaluated{original, std::move(originals), std::move(reference)});

@@ -10,6 +10,7 @@ import os
 import pathlib
 import pty
 import select
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -117,6 +118,12 @@ def run(*arguments, stdin=None, environment=None, cwd=None, program=PROGRAM):
     )
     done.stderr = done.stderr.decode()
     return done
+
+
+def with_interrupts(disposition):
+    """For a new process: SIGINT as a shell at a terminal hands it down (SIG_DFL), or as a script does to what it leaves
+    in the background (SIG_IGN)."""
+    return {"preexec_fn": lambda: signal.signal(signal.SIGINT, disposition)}
 
 
 def run_on_terminal(*arguments, streams=("stderr",)):

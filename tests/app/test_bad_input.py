@@ -319,7 +319,7 @@ class Unwritable(RefusalTest):
     def test_a_full_disk(self):
         source = self.files / "large.pt"
         torch.jit.trace(torch.nn.Linear(512, 512).eval(), torch.randn(1, 512)).save(str(source))
-        for free, expected in {"400k": "not enough space on the disk", "900k": "the disk is full"}.items():
+        for free, expected in {"400k": "not enough space on the disk: 409.6 kB are free", "900k": "the disk is full"}.items():
             with self.subTest(expected):
                 done = self.convert_onto(f"size={free}", source)
                 self.assertEqual((done.returncode, done.stdout), (6, ""), done.stderr)

@@ -13,7 +13,7 @@ import unittest
 
 import torch
 
-from program import PROGRAM, ProgramTest, example
+from program import PROGRAM, ProgramTest, example, with_interrupts
 
 
 def children(pid):
@@ -169,10 +169,10 @@ class Batch(ProgramTest):
 
 
 class Crashes(ProgramTest):
-    def start(self, *arguments):
+    def start(self, *arguments, interrupts=signal.SIG_DFL):
         target = self.folder / "out"
         command = [PROGRAM, "--output-dir", target, "--verify", *arguments]
-        return target, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        return target, subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **with_interrupts(interrupts))
 
     def copies(self, count):
         return [shutil.copy(self.encoder, self.folder / f"{index}.pt") for index in range(count)]
@@ -197,6 +197,15 @@ class Crashes(ProgramTest):
                 self.assertEqual(process.returncode, code)
                 self.assertFalse(pathlib.Path(f"/proc/{child}").exists(), "the conversion outlived its batch")
                 self.assertEqual(list(target.iterdir()), [])
+
+    def test_an_interrupt_that_was_ignored_stays_ignored(self):
+        target, process = self.start(*self.copies(2), interrupts=signal.SIG_IGN)
+        child = first_child(process.pid)
+        process.send_signal(signal.SIGINT)
+        os.kill(child, signal.SIGINT)
+        log = process.communicate(timeout=300)[1]
+        self.assertEqual(process.returncode, 0, log)
+        self.assertEqual(sorted(path.name for path in target.iterdir()), ["0.pt", "1.pt"])
 
 
 if __name__ == "__main__":

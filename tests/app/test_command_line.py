@@ -20,6 +20,7 @@ from program import (
     example,
     run,
     run_on_terminal,
+    with_interrupts,
 )
 
 OPTIONS = """--verify --revert-failing --inputs --input-spec --device --backend --only --skip --no-fold --no-pack --dry-run
@@ -81,6 +82,8 @@ class Usage(ProgramTest):
             "--device cuda:x: expected": [here, self.output, "--verify", "--device", "cuda:x"],
             "--backend fast: expected flash or portable": [here, self.output, "--backend", "fast"],
             "--quiet and --verbose contradict": [here, self.output, "--quiet", "--verbose"],
+            "--device is given more than once": [here, self.output, "--verify", "--device", "cpu", "--device", "cpu"],
+            "--report needs a value": [here, self.output, "--report"],
             "--jobs needs --output-dir": [here, self.output, "--jobs", "2"],
             "--only '': a glob": [here, self.output, "--only", ""],
             "--skip '': a glob": [here, self.output, "--skip", ""],
@@ -167,12 +170,22 @@ class ExitCodes(ProgramTest):
                 process = subprocess.Popen(
                     [PROGRAM, self.encoder, self.output, "--verify", "--report", self.folder / "report.json"],
                     stderr=subprocess.PIPE,
+                    **with_interrupts(signal.SIG_DFL),
                 )
                 process.stderr.readline()  # it has begun
                 process.send_signal(number)
                 process.communicate(timeout=60)
                 self.assertEqual(process.returncode, code)
                 self.assert_only()
+
+    def test_an_interrupt_that_was_ignored_stays_ignored(self):
+        command = [PROGRAM, self.encoder, self.output]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, **with_interrupts(signal.SIG_IGN))
+        process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0)
+        self.assert_only("out.pt")
 
 
 class Options(ProgramTest):

@@ -57,6 +57,22 @@ class Pipes(ProgramTest):
         self.assertIn("printed by the model", done.stderr)
         self.assertEqual(done.stdout[:2], b"PK")
 
+    def test_a_closed_standard_output_is_an_error_before_the_work(self):
+        done = subprocess.run(["sh", "-c", 'exec "$0" "$1" - >&-', PROGRAM, str(self.encoder)],
+                              capture_output=True, timeout=120, check=False)  # fmt: skip
+        self.assertEqual(done.returncode, 6, done.stderr)
+        self.assertIn(b"error: standard output: is closed", done.stderr)
+        self.assertNotIn(b"first  fused", done.stderr)
+
+    def test_no_stream_that_is_closed_ends_up_in_the_checkpoint(self):
+        for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
+            with self.subTest(closed):
+                other = self.folder / "other.pt"
+                done = subprocess.run(["sh", "-c", f'exec "$0" "$1" "$2" --force {closed}', PROGRAM,
+                                       str(self.encoder), str(other)], timeout=120, check=False)  # fmt: skip
+                self.assertEqual(done.returncode, 0)
+                self.assertEqual(other.read_bytes(), self.expected)
+
     def test_a_reader_that_leaves_is_a_write_error(self):
         reading, writing = os.pipe()
         os.close(reading)
