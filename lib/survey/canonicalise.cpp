@@ -112,7 +112,9 @@ const std::unordered_set<std::string>& walked_operators() {
                                                      "aten::bitwise_and",
                                                      "aten::tensor",
                                                      "aten::__contains__",
-                                                     "aten::ne"};
+                                                     "aten::ne",
+                                                     "aten::max",
+                                                     "aten::amax"};
   return names;
 }
 

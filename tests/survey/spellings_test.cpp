@@ -97,6 +97,13 @@ const Spelling kSpellings[] = {
     {"softcap",
      "s = torch.tanh(torch.matmul(q, k.transpose(-2, -1)) * 0.1) * 5.0 + m\n"
      "return torch.matmul(torch.softmax(s, -1), v)"},
+    {"shifted by the largest of each row",
+     "s = torch.matmul(q, k.transpose(-2, -1)) + m\n"
+     "return torch.matmul(torch.softmax((s - torch.amax(s, [-1], True)) * 0.5, -1), v)"},
+    {"shifted by the largest of each row, with its place",
+     "s = torch.matmul(q, k.transpose(-2, -1)).masked_fill(m > 0.5, float('-inf'))\n"
+     "largest, place = torch.max(s, -1, True)\n"
+     "return torch.matmul(torch.softmax(s - largest.detach(), -1), v)"},
     {"weights on the right",
      "s = torch.matmul(q, k.transpose(-2, -1))\n"
      "p = torch.softmax(s, -1)\n"
@@ -138,6 +145,26 @@ const NearMiss kNearMisses[] = {
      "s = torch.tanh((torch.matmul(q, k.transpose(-2, -1)) + m) * 0.1) * 5.0\n"
      "return torch.matmul(torch.softmax(s, -1), v)",
      "inside a softcap"},
+    {"shifted by the largest of each column",
+     "s = torch.matmul(q, k.transpose(-2, -1))\n"
+     "return torch.matmul(torch.softmax(s - torch.amax(s, [-2], True), -1), v)",
+     "scores are used elsewhere"},
+    {"shifted by the largest of all, which is NaN where one is",
+     "s = torch.matmul(q, k.transpose(-2, -1))\n"
+     "return torch.matmul(torch.softmax(s - torch.max(s), -1), v)",
+     "scores are used elsewhere"},
+    {"shifted by the largest of other scores",
+     "s = torch.matmul(q, k.transpose(-2, -1))\n"
+     "return torch.matmul(torch.softmax(s * 0.5 - torch.amax(s, [-1], True), -1), v)",
+     "scores are used elsewhere"},
+    {"shifted inside the softcap",
+     "s = torch.matmul(q, k.transpose(-2, -1)) * 0.1\n"
+     "return torch.matmul(torch.softmax(torch.tanh(s - torch.amax(s, [-1], True)) * 5.0, -1), v)",
+     "inside a softcap"},
+    {"the largest of each row used elsewhere",
+     "s = torch.matmul(q, k.transpose(-2, -1))\nlargest = torch.amax(s, [-1], True)\n"
+     "return torch.matmul(torch.softmax(s - largest, -1), v) + largest",
+     "scores are used elsewhere"},
     {"a bias that is written to after it was added",
      "s = torch.matmul(q, k.transpose(-2, -1)) + m\nm.mul_(2.0)\nreturn torch.matmul(torch.softmax(s, -1), v)",
      "modified in place"},

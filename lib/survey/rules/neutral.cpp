@@ -10,6 +10,38 @@ using torch::jit::Node;
 using torch::jit::Value;
 namespace aten = c10::aten;
 
+namespace {
+
+// The one dimension of a maximum that keeps it, with size 1; nothing for other operators.
+std::optional<std::int64_t> dimension_of_maximum(const Node* node, const GraphFacts& facts) {
+  const bool is_max = node->kind() == aten::max && node->inputs().size() == 3;
+  if ((!is_max && node->kind() != aten::amax) || facts.boolean(node->input(2)) != true) return std::nullopt;
+  if (is_max) return facts.integer(node->input(1));
+  const auto dims = facts.int_list(node->input(1));
+  return dims.size() == 1 ? dims[0] : std::nullopt;
+}
+
+// scores - the largest of each row: the softmax does not see what a row is shifted by.
+bool step_row_maximum(ScoreStep step) {
+  Node* node = step.scores->node();
+  if (node->kind() != aten::sub || !is_tensor(node->input(1)) || step.facts.number(node->input(2)) != 1) return false;
+  Value* scores = node->input(0);
+  Value* shift = node->input(1);
+  Node* detach = shift->node()->kind() == aten::detach ? shift->node() : nullptr;
+  if (detach) shift = detach->input(0);
+  Node* maximum = shift->node();
+  const auto dim = dimension_of_maximum(maximum, step.facts);
+  if (!dim || maximum->input(0) != scores || shift != maximum->output(0)) return false;
+  if (dim_from_end(*dim, step.facts.rank(scores)) != -1) return false;
+  if (step.inside_softcap) throw Declined("the scores are shifted inside a softcap");
+  if (detach) step.site.path.push_back(detach);
+  step.site.path.push_back(maximum);
+  step.scores = scores;
+  return true;
+}
+
+}  // namespace
+
 bool step_cast_or_copy(ScoreStep step) {
   const std::string name = kind_name(step.scores->node());
   if (name != "aten::to" && name != "aten::float" && name != "aten::half" && name != "aten::type_as" &&
@@ -21,6 +53,7 @@ bool step_cast_or_copy(ScoreStep step) {
 }
 
 bool step_shift(ScoreStep step) {
+  if (step_row_maximum(step)) return true;
   Node* node = step.scores->node();
   const std::string name = kind_name(node);
   if ((name == "aten::maximum" || name == "aten::max") && node->inputs().size() == 2) {

@@ -40,7 +40,8 @@ bool leads_to_product(torch::jit::Value* value, const GraphFacts& facts);
 // Walks up from the softmax's input. Returns false when there is no product: not attention.
 bool walk_scores(SiteWalk& site, const GraphFacts& facts);
 
-// --- scale.cpp, bias.cpp, casts.cpp, softcap.cpp: one step of the walk; `scores` moves up by one operator ---
+// --- scale.cpp, bias.cpp (and masks), neutral.cpp (the rest): one step of the walk; `scores` moves up by one operator
+// ---
 struct ScoreStep {
   SiteWalk& site;
   const GraphFacts& facts;

@@ -78,7 +78,7 @@ bool walk_scores(SiteWalk& site, const GraphFacts& facts) {
       continue;
     }
     const ScoreStep step{site, facts, scores, multiplier, site.softcap > 0};
-    if (step_cast_or_copy(step) || step_scale(step) || step_mask(step) || step_bias(step) || step_shift(step) ||
+    if (step_cast_or_copy(step) || step_scale(step) || step_mask(step) || step_shift(step) || step_bias(step) ||
         step_layout(step)) {
       continue;
     }
