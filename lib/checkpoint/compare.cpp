@@ -1,6 +1,7 @@
 #include "checkpoint/compare.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <map>
 #include <regex>
@@ -47,7 +48,10 @@ public:
     if (a.isTensor()) return tensors(a.toTensor(), b.toTensor(), path);
     if (a.isObject()) return objects(a, b, path);
     if (a.isDouble()) return bits(a.toDouble(), b.toDouble(), path);
-    if (a.isComplexDouble()) return bits(a.toComplexDouble(), b.toComplexDouble(), path);
+    if (a.isComplexDouble()) {
+      bits(a.toComplexDouble().real(), b.toComplexDouble().real(), path);
+      return bits(a.toComplexDouble().imag(), b.toComplexDouble().imag(), path);
+    }
     if (a.isList()) return lists(a, b, path);
     if (a.isTuple()) return elements(a.toTupleRef().elements(), b.toTupleRef().elements(), path);
     if (a.isGenericDict()) return dicts(a.toGenericDict(), b.toGenericDict(), path);
@@ -57,9 +61,14 @@ public:
   }
 
 private:
-  template <typename T>
-  static void bits(const T& a, const T& b, const std::string& path) {  // NaN is the same as NaN
-    if (std::memcmp(&a, &b, sizeof a) != 0) differ(path, "its value differs");
+  static std::uint64_t bits_of(double value) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+  }
+
+  static void bits(double a, double b, const std::string& path) {  // NaN is the same as NaN
+    if (bits_of(a) != bits_of(b)) differ(path, "its value differs");
   }
 
   template <typename Elements>

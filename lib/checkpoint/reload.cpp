@@ -119,15 +119,17 @@ private:
   torch::jit::Module module_;
 };
 
+std::string about_record(const std::string& name, const char* problem) { return "the record " + name + problem; }
+
 // The text of what is wrong, or nothing.
 std::optional<std::string> find_lost_record(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory,
                                             const std::string& folder,
                                             const std::map<std::string, std::string>& records) {
   for (const auto& [name, content] : records) {
     const ZipEntry* entry = directory.find(folder + name);
-    if (entry == nullptr) return "the record " + folder + name + " is missing";
+    if (entry == nullptr) return about_record(folder + name, " is missing");
     if (bytes->read(entry->content_offset, static_cast<std::size_t>(entry->size)) != content) {
-      return "the record " + folder + name + " differs";
+      return about_record(folder + name, " differs");
     }
   }
   return std::nullopt;

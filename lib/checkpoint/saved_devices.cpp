@@ -24,6 +24,10 @@ struct Attribute {
   std::string path;
 };
 
+std::string path_below(const std::string& path, const std::string& name) {
+  return path.empty() ? name : path + "." + name;
+}
+
 // Every attribute below a module that is no module or object itself, each object once.
 std::vector<Attribute> attributes_of(const torch::jit::Module& module) {
   std::vector<Attribute> attributes;
@@ -32,8 +36,7 @@ std::vector<Attribute> attributes_of(const torch::jit::Module& module) {
       [&](const c10::intrusive_ptr<Object>& object, const std::string& path) {
         if (!seen.insert(object.get()).second) return;
         for (std::size_t slot = 0; slot < object->slots().size(); ++slot) {
-          const std::string name = object->type()->getAttributeName(slot);
-          const std::string below = path.empty() ? name : path + "." + name;
+          const std::string below = path_below(path, object->type()->getAttributeName(slot));
           const IValue& value = object->getSlot(slot);
           if (value.isObject()) {
             visit(value.toObject(), below);
@@ -97,10 +100,11 @@ StorageDevices read_storage_devices(const Bytes& bytes, const ZipDirectory& dire
     const auto locations =
         read_storage_locations(bytes.read(entry->content_offset, static_cast<std::size_t>(entry->size)));
     if (!locations) continue;
+    const std::string storages = folder + "/";
     for (const auto& [key, location] : *locations) {
       if (location == "cpu") continue;
       try {
-        devices.emplace(folder + "/" + key, c10::Device(location));
+        devices.emplace(storages + key, c10::Device(location));
       } catch (const c10::Error&) {  // not a device that this LibTorch knows: the importer says so
         continue;
       }
@@ -192,7 +196,8 @@ DeviceLabels::DeviceLabels(const torch::jit::Module& module, const SavedDevices&
   });
 }
 
-DeviceLabels::~DeviceLabels() {
+// Sets back what was there before: nothing that it calls has a reason to throw.
+DeviceLabels::~DeviceLabels() {  // NOLINT(bugprone-exception-escape)
   for (const Slot& slot : slots_) slot.object->setSlot(slot.index, slot.saved);
   for (const Constant& constant : constants_) constant.node->t_(torch::jit::attr::value, constant.saved);
 }

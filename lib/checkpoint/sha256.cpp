@@ -1,6 +1,7 @@
 // SHA-256 (FIPS 180-4). A checkpoint of 2 GB takes one second with the SHA instructions of x86 and eight without them;
 // they are chosen when the program runs. A library for this would be a run-time dependency for one function.
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "checkpoint/digest.h"
@@ -52,11 +53,11 @@ __attribute__((target("sha,sse4.1,ssse3"))) void sha256_compress_x86(std::uint32
     const __m128i abef_before = abef;
     const __m128i cdgh_before = cdgh;
     __m128i words[4];
-    for (int i = 0; i < 4; ++i) {
+    for (std::ptrdiff_t i = 0; i < 4; ++i) {
       words[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(blocks + 16 * i)), byte_swap);
     }
 #pragma GCC unroll 16
-    for (int step = 0; step < 16; ++step) {
+    for (std::ptrdiff_t step = 0; step < 16; ++step) {
       const __m128i now = words[step % 4];
       const __m128i input = _mm_add_epi32(now, _mm_load_si128(reinterpret_cast<const __m128i*>(kRound + 4 * step)));
       cdgh = _mm_sha256rnds2_epu32(cdgh, abef, input);
@@ -84,7 +85,7 @@ __attribute__((target("sha,sse4.1,ssse3"))) void sha256_compress_x86(std::uint32
 void sha256_compress_portable(std::uint32_t state[8], const std::uint8_t* blocks, std::size_t count) {
   for (; count != 0; --count, blocks += 64) {
     std::uint32_t w[64];
-    for (int t = 0; t < 16; ++t) w[t] = load_big_endian(blocks + 4 * t);
+    for (std::ptrdiff_t t = 0; t < 16; ++t) w[t] = load_big_endian(blocks + 4 * t);
     for (int t = 16; t < 64; ++t) {
       const std::uint32_t s0 = rotate_right(w[t - 15], 7) ^ rotate_right(w[t - 15], 18) ^ w[t - 15] >> 3;
       const std::uint32_t s1 = rotate_right(w[t - 2], 17) ^ rotate_right(w[t - 2], 19) ^ w[t - 2] >> 10;

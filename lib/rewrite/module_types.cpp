@@ -87,7 +87,7 @@ ObjectPtr own_type(const Module& root, const ObjectPtr& object) {
   for (const Holder& holder : holders_of(root, object)) own_type(root, holder.object);
 
   const ClassTypePtr type = clone_type(object->type());
-  const ObjectPtr fresh =
+  ObjectPtr fresh =
       c10::ivalue::Object::create(c10::StrongTypePtr(object->compilation_unit(), type), object->slots().size());
   for (size_t slot = 0; slot < object->slots().size(); ++slot) fresh->setSlot(slot, object->getSlot(slot));
 

@@ -117,6 +117,7 @@ void replace_region(const FusedRegion& region, Value* result) {
 
 std::vector<Module> modules_of(const std::vector<MethodSurvey*>& methods) {
   std::vector<Module> modules;
+  modules.reserve(methods.size());
   for (const MethodSurvey* method : methods) modules.push_back(method->module);
   return modules;
 }

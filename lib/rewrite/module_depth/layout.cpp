@@ -117,7 +117,7 @@ std::optional<std::int64_t> feature_extent(const Dimension& dimension) {
 
 }  // namespace
 
-Dimension simplified(Dimension dimension) {
+Dimension simplified(const Dimension& dimension) {
   Dimension result;
   for (const Factor& factor : dimension) {
     if (!factor.symbol && factor.extent == 1) continue;
@@ -140,7 +140,7 @@ std::optional<std::vector<Dimension>> recut(const std::vector<Dimension>& dims,
   for (; open < sizes.size() && sizes[open]; ++open) {
     auto taken = take_front(factors, *sizes[open]);
     if (!taken) return std::nullopt;
-    result[open] = simplified(std::move(*taken));
+    result[open] = simplified(*taken);
   }
   if (open == sizes.size()) {
     // What is left may only be of size 1.
@@ -151,7 +151,7 @@ std::optional<std::vector<Dimension>> recut(const std::vector<Dimension>& dims,
     if (!sizes[dim]) return std::nullopt;
     auto taken = take_back(factors, *sizes[dim]);
     if (!taken) return std::nullopt;
-    result[dim] = simplified(std::move(*taken));
+    result[dim] = simplified(*taken);
   }
   result[open] = simplified(Dimension(factors.begin(), factors.end()));
   return result;
@@ -222,7 +222,7 @@ std::optional<Layout> Layouts::reshaped(Node* node) {
       joined.insert(joined.end(), layout->dims[dim].begin(), layout->dims[dim].end());
     }
     layout->dims.erase(layout->dims.begin() + std::ptrdiff_t(*first), layout->dims.begin() + std::ptrdiff_t(*last) + 1);
-    layout->dims.insert(layout->dims.begin() + std::ptrdiff_t(*first), simplified(std::move(joined)));
+    layout->dims.insert(layout->dims.begin() + std::ptrdiff_t(*first), simplified(joined));
     return layout;
   }
   if (name == "unsqueeze") {

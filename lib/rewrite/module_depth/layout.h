@@ -79,7 +79,7 @@ private:
 };
 
 // Joins neighbouring factors that are contiguous, and drops features of extent 1.
-Dimension simplified(Dimension dimension);
+Dimension simplified(const Dimension& dimension);
 
 // Cuts the factors of `dims` anew into dimensions of the given sizes, one of which may be open (nothing).
 std::optional<std::vector<Dimension>> recut(const std::vector<Dimension>& dims,

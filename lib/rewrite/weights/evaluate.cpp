@@ -32,8 +32,8 @@ public:
   ObjectPtr copy(const ObjectPtr& object) {
     const auto known = objects_.find(object.get());
     if (known != objects_.end()) return known->second;
-    const auto fresh = c10::ivalue::Object::create(c10::StrongTypePtr(object->compilation_unit(), object->type()),
-                                                   object->slots().size());
+    auto fresh = c10::ivalue::Object::create(c10::StrongTypePtr(object->compilation_unit(), object->type()),
+                                             object->slots().size());
     objects_[object.get()] = fresh;
     for (size_t slot = 0; slot < object->slots().size(); ++slot) {
       fresh->setSlot(slot, attribute({object.get(), object->type()->getAttributeName(slot)}, object->getSlot(slot)));
@@ -46,7 +46,7 @@ private:
     if (value.isObject()) return path_.objects.count(value.toObject().get()) != 0 ? copy(value.toObject()) : value;
     if (path_.reads.count(cell) == 0 && path_.writes.count(cell) == 0) return value;
     if (!value.isTensor()) return value.deepcopy();
-    const at::Tensor tensor = value.toTensor();
+    const at::Tensor& tensor = value.toTensor();
     if (!tensor.defined()) return value;
     const auto known = tensors_.find(tensor.unsafeGetTensorImpl());
     if (known != tensors_.end()) return known->second;

@@ -22,7 +22,6 @@ using report::FoldEntry;
 using report::FoldStatus;
 using torch::jit::Graph;
 using torch::jit::Module;
-using torch::jit::Node;
 
 Cell by_type(const Cell& cell) {
   return {static_cast<const c10::ivalue::Object*>(cell.owner)->type().get(), cell.name};
