@@ -74,6 +74,27 @@ void ungroup(const Problem& problem, FlashCall& call) {
   }
 }
 
+// Without instructions for float16, torch's kernel converts element by element, and takes two to four times as long as
+// in float32 (docs/operator.md).
+bool is_faster_in_float32(ScalarType dtype) {
+#ifdef __x86_64__
+  static const bool has_float16 = __builtin_cpu_supports("avx512fp16") != 0;
+  return dtype == ScalarType::Half && !has_float16;
+#else
+  static_cast<void>(dtype);
+  return false;
+#endif
+}
+
+void to_float32(FlashCall& call) {
+  for (Tensor* operand : {&call.query, &call.key, &call.value}) {
+    *operand = aten::to(*operand, ScalarType::Float);
+  }
+  if (call.mask) {
+    call.mask = aten::to(*call.mask, ScalarType::Float);
+  }
+}
+
 bool flash_takes(const Problem& problem) { return problem.softcap == 0. && problem.head_dim == problem.value_dim; }
 
 // Nothing where flash attention does not give what a softmax would.
@@ -83,14 +104,21 @@ std::optional<Tensor> flash_attention(const Problem& problem) {
   if (problem.group() > 1) {
     ungroup(problem, call);
   }
+  const bool widened = is_faster_in_float32(problem.dtype);
+  if (widened) {
+    to_float32(call);
+  }
   for (Tensor* operand : {&call.query, &call.key, &call.value}) {
     *operand = with_unit_stride(*operand);
   }
-  const auto [output, log_sums] =
+  auto [output, log_sums] =
       aten::flash_attention_for_cpu(call.query, call.key, call.value, call.causal, call.mask, problem.scale);
   const double fill = problem.zero_masked_rows ? 0. : std::numeric_limits<double>::quiet_NaN();
   if (!fill_masked_rows(call, output, log_sums, fill)) {
     return std::nullopt;
+  }
+  if (widened) {
+    output = aten::to(output, problem.dtype);
   }
   record_kernel("torch: flash_attention_for_cpu");
   const bool was_folded = output.size(1) != problem.heads;

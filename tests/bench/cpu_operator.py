@@ -3,7 +3,7 @@ softmax, torch's flash attention called alone, and the composite that serves wha
 that of the operator with a softcap, so it does a little more). All of them in TorchScript, as in a checkpoint. Times in
 milliseconds, the median of the runs.
 
-    FLASHCONVERT_OPS=build/release/libflashconvert_ops.so python tests/bench/cpu_operator.py [--threads 1 2] [--short]
+    FLASHCONVERT_OPS=build/release/libflashconvert_ops.so python tests/bench/cpu_operator.py [--threads 1 2] [--short] [--dtypes float16]
 """
 
 import argparse
@@ -64,6 +64,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=0.5, help="for each row")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--short", action="store_true", help="few tokens alone, where the calls themselves cost most")
     arguments = parser.parse_args()
     torch.ops.load_library(os.environ["FLASHCONVERT_OPS"])
@@ -73,7 +74,7 @@ def main():
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for threads in arguments.threads:
         torch.set_num_threads(threads)
-        for dtype in (torch.float32, torch.bfloat16):
+        for dtype in (getattr(torch, name) for name in arguments.dtypes):
             for shape in SHORT if arguments.short else SHAPES:
                 for mask in ("none", "padding"):
                     batch, heads, length, features = shape

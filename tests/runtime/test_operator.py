@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pathlib
 import unittest
 
 import torch
@@ -63,6 +64,16 @@ class Forms(Case):
         for dtype in DTYPES:
             with self.subTest(dtype=dtype):
                 self.run_forms(dtype, [((4, 2), (5, 7), (16, 16)), ((2, 2), (7, 5), (8, 24))])
+
+    @unittest.skipIf("avx512_fp16" in pathlib.Path("/proc/cpuinfo").read_text(), "this processor computes in float16")
+    def test_float16_is_rounded_once(self):
+        tensors = operands(dtype=torch.float16)
+        wide = [tensor.float() for tensor in tensors]
+        for bias in self.biases(4, 7, 9, torch.float16):
+            with self.subTest(bias=None if bias is None else (bias.dtype, tuple(bias.shape))):
+                is_half = bias is not None and bias.dtype == torch.float16
+                expected = attention(*wide, bias.float() if is_half else bias, scale=SCALE).half()
+                torch.testing.assert_close(attention(*tensors, bias, scale=SCALE), expected, rtol=0, atol=0, equal_nan=True)
 
     def test_shapes(self):
         shapes = [((4, 1), (1, 9), (16, 16)), ((6, 2), (9, 1), (1, 1)), ((2, 2), (3, 130), (7, 7))]
