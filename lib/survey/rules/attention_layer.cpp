@@ -285,7 +285,8 @@ private:
 std::string path_below_self(const Value* object) {
   std::string path;
   for (const Value* value = object; value->node()->kind() == prim::GetAttr; value = value->node()->input(0)) {
-    path = value->node()->s(attr::name) + (path.empty() ? "" : "." + path);
+    if (!path.empty()) path.insert(0, 1, '.');
+    path.insert(0, value->node()->s(attr::name));
   }
   return path;
 }
