@@ -97,9 +97,7 @@ bool walk_weights(SiteWalk& site, const GraphFacts& facts) {
     const bool is_cast = name == "aten::to" || name == "aten::type_as" || name == "aten::float" ||
                          name == "aten::half" || name == "aten::contiguous" || name == "aten::clone" ||
                          name == "aten::detach" || name == "aten::alias";
-    if (is_cast && consumer->input(0) == weights) {
-      weights = consumer->output();
-    } else if (is_inactive_dropout(consumer, facts)) {
+    if ((is_cast && consumer->input(0) == weights) || is_inactive_dropout(consumer, facts)) {
       weights = consumer->output();
     } else if (consumer->kind() == aten::view || consumer->kind() == aten::reshape) {
       site.output_levels.push_back(consumer);
