@@ -20,32 +20,37 @@ namespace attr = c10::attr;
 
 namespace {
 
-// Whether an in-place operator may change the tensor after it was made: directly, through a view, or in a call.
-bool is_written(const Value* value, int depth = 0) {
-  constexpr int kLongestChainOfViews = 16;
-  if (depth > kLongestChainOfViews) return true;
-  for (const auto& use : value->uses()) {
-    const Node* user = use.user;
-    const auto outputs_are_written = [&] {
-      return std::any_of(user->outputs().begin(), user->outputs().end(),
-                         [&](const Value* output) { return is_written(output, depth + 1); });
-    };
-    if (user->kind() == prim::CallMethod || user->kind() == prim::CallFunction) {
-      if (!calls_only_pure_operators(user) || outputs_are_written()) return true;
-      continue;
-    }
-    const auto* schema = user->maybeSchema();
-    if (!schema || use.offset >= schema->arguments().size()) {
-      if (user->kind() == prim::SetAttr || outputs_are_written()) return true;
-      continue;
-    }
-    const auto* alias = schema->arguments()[use.offset].alias_info();
-    if (alias && (alias->isWrite() || outputs_are_written())) return true;
+bool is_written(const Value* value, int depth = 0);
+
+constexpr int kLongestChainOfViews = 16;
+
+bool only_reads(const torch::jit::Use& use, int depth) {
+  const Node* user = use.user;
+  const auto outputs_are_written = [&] {
+    return std::any_of(user->outputs().begin(), user->outputs().end(),
+                       [&](const Value* output) { return is_written(output, depth + 1); });
+  };
+  if (user->kind() == prim::CallMethod || user->kind() == prim::CallFunction) {
+    return calls_only_pure_operators(user) && !outputs_are_written();
   }
-  return false;
+  const auto* schema = user->maybeSchema();
+  if (!schema || use.offset >= schema->arguments().size()) {
+    return user->kind() != prim::SetAttr && !outputs_are_written();
+  }
+  const auto* alias = schema->arguments()[use.offset].alias_info();
+  return !alias || (!alias->isWrite() && !outputs_are_written());
+}
+
+// Whether an in-place operator may change the tensor after it was made: directly, through a view, or in a call.
+bool is_written(const Value* value, int depth) {
+  return depth > kLongestChainOfViews ||
+         !std::all_of(value->uses().begin(), value->uses().end(),
+                      [&](const torch::jit::Use& use) { return only_reads(use, depth); });
 }
 
 }  // namespace
+
+bool only_reads(const torch::jit::Use& use) { return only_reads(use, 0); }
 
 MaskExpression::MaskExpression(Value* mask, LengthNames lengths, const GraphFacts& facts)
     : lengths_(std::move(lengths)), facts_(facts), piece_(facts, at::kDouble) {
@@ -68,9 +73,11 @@ bool MaskExpression::accept_new(Value* value) {
 }
 
 bool MaskExpression::accept_constant(const c10::IValue& constant) {
-  constexpr double kNoLength = 1e6;  // larger numbers are what a mask writes, or the open end of a slice
+  constexpr double kNoLength = 1e6;       // larger numbers are what a mask writes, or the open end of a slice
+  constexpr double kLowestHalf = -65504;  // and so is this
   const auto note = [&](double number) {
-    if (std::abs(number) < kNoLength) sum_of_constants_ += static_cast<std::int64_t>(std::ceil(std::abs(number)));
+    if (std::abs(number) < kNoLength && number != kLowestHalf)
+      sum_of_constants_ += static_cast<std::int64_t>(std::ceil(std::abs(number)));
   };
   if (constant.isInt()) note(static_cast<double>(constant.toInt()));
   if (constant.isDouble()) note(constant.toDouble());
@@ -140,6 +147,17 @@ bool MaskExpression::depends_on_lengths() const {
     const std::string name = facts_.size_name(number);
     return name == lengths_.queries || name == lengths_.keys;
   });
+}
+
+std::int64_t MaskExpression::beyond_constants() const { return std::max<std::int64_t>(sum_of_constants_ + 3, 16); }
+
+std::vector<std::string> MaskExpression::size_names() const {
+  std::vector<std::string> names;
+  for (Value* number : piece_.numbers()) {
+    std::string name = facts_.size_name(number);
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+  }
+  return names;
 }
 
 bool MaskExpression::has_further_sizes() const {

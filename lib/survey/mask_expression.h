@@ -13,6 +13,10 @@
 
 namespace flashconvert::survey {
 
+// Whether what uses a tensor at this place leaves it as it is: no in-place operator changes it, directly, through a
+// view or in a call.
+bool only_reads(const torch::jit::Use& use);
+
 // The names (GraphFacts::size_name) of the two lengths of the scores.
 struct LengthNames {
   std::string queries, keys;
@@ -27,10 +31,14 @@ public:
   bool depends_on_lengths() const;
   // Whether sizes that are neither length are among them: the mask must be the same for all their values.
   bool has_further_sizes() const;
-  // The sum of all numbers in the expression: no diagonal or window can be offset by more.
-  std::int64_t sum_of_constants() const { return sum_of_constants_; }
+  // A length beyond the sum of all numbers in the expression: no diagonal or window can be offset by more.
+  std::int64_t beyond_constants() const;
   // The longest dimension of any buffer; 0 where there is none.
   std::int64_t longest_buffer() const { return longest_buffer_; }
+  static constexpr std::int64_t kLongest = 4608;  // masks are run up to this length
+
+  // The names of the sizes that it depends on, each once.
+  std::vector<std::string> size_names() const;
 
   // The mask for these lengths; nothing where the expression rejects them. `further` is the value of every other size.
   std::optional<at::Tensor> run(std::int64_t queries, std::int64_t keys, std::int64_t further);

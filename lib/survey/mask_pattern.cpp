@@ -9,14 +9,23 @@ namespace flashconvert::survey {
 
 namespace {
 
-// A finite number that hides as well as minus infinity does. Scores that reach a quarter of it have no digits after the
-// point in single precision, so that no weight of theirs means anything; for all smaller ones, the exponent of a hidden
-// score beside a visible one is zero.
+// Scores that reach a quarter of this have no digits after the point in single precision, so that no weight of theirs
+// means anything; for all smaller ones, the exponent of a hidden score beside a visible one is zero.
 constexpr double kHidesFully = -1e8;
+// The lowest number of half precision, in which scores that reach a quarter of it are 8 apart.
+constexpr double kHidesFullyInHalf = -65504;
 // What is added to visible scores beside a mask: no more than scores themselves can be.
 constexpr double kLargestBias = 1e6;
 
-constexpr std::int64_t kLongest = 4608;  // masks are run up to this length
+bool is_in_half_precision(const torch::jit::Module& module) {
+  bool has_parameters = false;
+  for (const at::Tensor& parameter : module.parameters()) {
+    if (!parameter.is_floating_point()) continue;
+    if (parameter.scalar_type() != at::kHalf) return false;
+    has_parameters = true;
+  }
+  return has_parameters;
+}
 
 struct Lengths {
   std::int64_t queries = 0, keys = 0;
@@ -39,15 +48,16 @@ std::optional<at::Tensor> over_scores(const at::Tensor& mask, Lengths lengths) {
 }
 
 // Which keys are visible, and what else the term does; nothing where it neither hides a score fully nor leaves it.
-std::optional<at::Tensor> visible_keys(const ScoreTerm& term, const at::Tensor& mask, MaskPattern& pattern) {
+std::optional<at::Tensor> visible_keys(const ScoreTerm& term, const at::Tensor& mask, double hides,
+                                       MaskPattern& pattern) {
   if (term.kind != ScoreTerm::Kind::kAdditive) {
-    if (mask.scalar_type() != at::kBool || !(term.fill <= kHidesFully)) return std::nullopt;
+    if (mask.scalar_type() != at::kBool || !(term.fill <= hides)) return std::nullopt;
     pattern.is_infinite = std::isinf(term.fill);
     return term.kind == ScoreTerm::Kind::kVisibleWhere ? mask : mask.logical_not();
   }
   if (!mask.is_floating_point()) return std::nullopt;
   const at::Tensor added = mask.to(at::kDouble) * term.factor;
-  const at::Tensor hidden = added <= kHidesFully;
+  const at::Tensor hidden = added <= hides;
   const at::Tensor rest = added.masked_fill(hidden, 0);
   if (!(rest.abs() <= kLargestBias).all().item<bool>()) return std::nullopt;  // NaN is not either
   pattern.is_all = pattern.is_all && rest.eq(0).all().item<bool>();
@@ -92,7 +102,8 @@ bool fits(const Band& band, const std::vector<Observed>& all) {
 // Runs the mask and keeps what it shows.
 class Observer {
 public:
-  Observer(const ScoreTerm& term, MaskExpression& expression) : term_(term), expression_(expression) {}
+  Observer(const ScoreTerm& term, MaskExpression& expression, double hides)
+      : term_(term), expression_(expression), hides_(hides) {}
 
   // False where the mask is none that a band could be.
   bool look_at(Lengths lengths) {
@@ -101,7 +112,7 @@ public:
       const auto mask = expression_.run(lengths.queries, lengths.keys, further);
       const auto layers = mask ? over_scores(*mask, lengths) : std::nullopt;
       if (!layers) continue;  // lengths that the original rejects
-      const auto open = visible_keys(term_, *layers, pattern);
+      const auto open = visible_keys(term_, *layers, hides_, pattern);
       if (!open) return false;
       const at::Tensor first = open->select(0, 0);
       if (open->size(0) > 1 && !open->eq(first).all().item<bool>()) return false;  // heads or batch entries differ
@@ -123,6 +134,7 @@ public:
 private:
   const ScoreTerm& term_;
   MaskExpression& expression_;
+  double hides_;  // this number and lower ones
 };
 
 // Looks at all lengths that could make a difference; false where the mask is no band or they cannot all be tried.
@@ -132,8 +144,8 @@ bool look_at_all_lengths(Observer& observer, MaskExpression& expression, bool sa
     return mask && mask->dim() >= 2 && observer.look_at({mask->size(-2), mask->size(-1)});
   }
   const std::int64_t buffer = expression.longest_buffer();
-  const std::int64_t beyond_constants = std::max<std::int64_t>(expression.sum_of_constants() + 3, 16);
-  if (std::max(buffer, beyond_constants) > kLongest) return false;
+  const std::int64_t beyond_constants = expression.beyond_constants();
+  if (std::max(buffer, beyond_constants) > MaskExpression::kLongest) return false;
   std::vector<Lengths> tries;
   for (const std::int64_t queries : {1, 2, 3, 4, 5, 8}) {
     for (const std::int64_t keys : {1, 2, 3, 4, 5, 8}) tries.push_back({queries, keys});
@@ -149,13 +161,19 @@ bool look_at_all_lengths(Observer& observer, MaskExpression& expression, bool sa
   return observer.has_seen(buffer > 0 ? buffer : beyond_constants);
 }
 
+double highest_that_hides(const GraphFacts& facts) {
+  return is_in_half_precision(facts.module()) ? kHidesFullyInHalf : kHidesFully;
+}
+
 }  // namespace
+
+bool hides_fully(double number, const GraphFacts& facts) { return number <= highest_that_hides(facts); }
 
 std::optional<MaskPattern> read_mask_pattern(const ScoreTerm& term, const LengthNames& lengths,
                                              const GraphFacts& facts) {
   MaskExpression expression(term.tensor, lengths, facts);
   if (!expression.is_readable()) return std::nullopt;
-  Observer observer(term, expression);
+  Observer observer(term, expression, highest_that_hides(facts));
   if (!look_at_all_lengths(observer, expression, lengths.queries == lengths.keys)) return std::nullopt;
   const auto largest = std::max_element(observer.seen.begin(), observer.seen.end(),
                                         [](const auto& a, const auto& b) { return a.open.numel() < b.open.numel(); });

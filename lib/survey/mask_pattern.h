@@ -17,6 +17,9 @@ struct MaskPattern {
   bool leaves_rows_open = true;  // every query sees a key, at all lengths that the original accepts
 };
 
+// Whether a finite number hides as well as minus infinity does, beside a score that can be told from another.
+bool hides_fully(double number, const GraphFacts& facts);
+
 // What the term hides, when that is a band along the diagonal at all lengths. The expression is run at many lengths, up
 // to beyond every number in it and over the whole of every buffer, and compared with the band element by element.
 // Nothing where anything but lengths, constants and buffers reaches the mask.

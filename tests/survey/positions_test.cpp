@@ -45,6 +45,10 @@ torch::jit::Module module_with_masks(const std::string& body) {
   return module;
 }
 
+void in_half_precision(torch::jit::Module& module) {
+  module.setattr("learned", module.attr("learned").toTensor().to(at::kHalf));
+}
+
 // The arguments of the attention node that a body is fused into.
 struct Fused {
   bool has_bias = false;
@@ -53,9 +57,8 @@ struct Fused {
   bool bottom_right = false;
 };
 
-Fused fused_form(const std::string& body, Backend backend = Backend::kFlash) {
-  const auto found =
-      flashconvert::survey::survey_attention(module_with_masks(body), backend, [](const std::string&) { return true; });
+Fused fused_form(const torch::jit::Module& module, Backend backend = Backend::kFlash) {
+  const auto found = flashconvert::survey::survey_attention(module, backend, [](const std::string&) { return true; });
   REQUIRE(found.methods.size() == 1);
   REQUIRE(found.methods[0].sites.size() == 1);
   const Site& site = found.methods[0].sites[0];
@@ -72,6 +75,10 @@ Fused fused_form(const std::string& body, Backend backend = Backend::kFlash) {
   }
   CHECK(site.entry.causal == fused.causal);
   return fused;
+}
+
+Fused fused_form(const std::string& body, Backend backend = Backend::kFlash) {
+  return fused_form(module_with_masks(body), backend);
 }
 
 // As models have it, the view that splits the heads tells the rank.
@@ -208,6 +215,27 @@ TEST_CASE("what stands beside the triangle stays the bias", "[survey]") {
   }
 }
 
+TEST_CASE("half precision's lowest number is as good as minus infinity in half precision", "[survey]") {
+  const std::string overwritten =
+      softmax_of("s = torch.where(self.triangle[:, :, l - n : l, :l], s, torch.full([], -65504.0, dtype=5))\n");
+  const std::string added = softmax_of("s = s + torch.full([n, l], -65504.0, dtype=5).triu(1)\n");
+  const std::string higher = softmax_of("s = s.masked_fill(torch.ones([n, l]).tril() == 0, -60000.0)\n");
+  for (const std::string& body : {overwritten, added}) {
+    INFO(body);
+    torch::jit::Module module = module_with_masks(body);
+    const Fused in_single = fused_form(module);
+    CHECK_FALSE(in_single.causal);
+    CHECK(in_single.has_bias);
+    in_half_precision(module);
+    const Fused in_half = fused_form(module);
+    CHECK(in_half.causal);
+    CHECK_FALSE(in_half.has_bias);
+  }
+  torch::jit::Module module = module_with_masks(higher);
+  in_half_precision(module);
+  CHECK_FALSE(fused_form(module).causal);
+}
+
 TEST_CASE("what is not a triangle at all lengths stays the bias", "[survey]") {
   for (const Case& one : kStaysBias) {
     INFO(one.name);
@@ -223,6 +251,17 @@ TEST_CASE("a finite number over an infinite triangle is no term of a bias at all
       module_with_masks(
           softmax_of("s = s.masked_fill(torch.ones([n, l]).tril() == 0, float('-inf')).masked_fill(m > 0, -1e9)\n")),
       Backend::kFlash, [](const std::string&) { return true; });
+  REQUIRE(found.methods.at(0).sites.size() == 1);
+  CHECK(found.methods[0].sites[0].entry.status == SiteStatus::kDeclined);
+}
+
+TEST_CASE("half precision's lowest number beside an added argument that may hide rows", "[survey]") {
+  // Such a row has what lies beyond the triangle in the original, and 65504 less would not take the scores from it.
+  torch::jit::Module module = module_with_masks(
+      softmax_of("s = torch.where(torch.ones([n, l], dtype=11).tril(), s, torch.full([], -65504.0, dtype=5)) + m\n"));
+  in_half_precision(module);
+  const auto found =
+      flashconvert::survey::survey_attention(module, Backend::kFlash, [](const std::string&) { return true; });
   REQUIRE(found.methods.at(0).sites.size() == 1);
   CHECK(found.methods[0].sites[0].entry.status == SiteStatus::kDeclined);
 }
