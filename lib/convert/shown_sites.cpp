@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "rewrite/fold.h"
+#include "rewrite/hand_down.h"
 #include "rewrite/install.h"
 #include "rewrite/method_graph.h"
 #include "rewrite/separate_instances.h"
@@ -51,7 +52,7 @@ ShowingModule show_sites(const checkpoint::Source& source, const Selection& sele
   ShowingModule result{source.load(), {}};
   torch::jit::Module& root = result.checkpoint.module;
   rewrite::fold_weights(root, selection.weights);
-  survey::Survey survey = survey::survey_attention(root, options.backend, selection.attention);
+  survey::Survey survey = rewrite::survey_with_handed_masks(root, options.backend, selection.attention);
   for (survey::MethodSurvey& method : survey.methods) {
     if (rewrite::has_fused_site(method)) show_sites_of(method);
   }

@@ -7,6 +7,7 @@
 #include "common/glob.h"
 #include "convert/stopwatch.h"
 #include "rewrite/fold.h"
+#include "rewrite/hand_down.h"
 #include "rewrite/rewrite.h"
 #include "survey/survey.h"
 
@@ -29,7 +30,7 @@ Transformed transform(torch::jit::Module& module, const Selection& selection, co
   result.rewrite_seconds = watch.lap();
 
   progress("survey", 0);
-  survey::Survey survey = survey::survey_attention(module, options.backend, selection.attention);
+  survey::Survey survey = rewrite::survey_with_handed_masks(module, options.backend, selection.attention);
   result.survey_seconds = watch.lap();
 
   progress("rewrite", 0);

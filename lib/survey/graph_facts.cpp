@@ -192,6 +192,11 @@ std::optional<c10::IValue> GraphFacts::evaluate(Value* value, int depth, Limits 
   return stack.back();
 }
 
+std::optional<HandedMask> GraphFacts::handed_mask(Value* mask) const {
+  const auto found = handed_masks_.find(uncut_mask(mask, *this));
+  return found == handed_masks_.end() ? std::nullopt : std::optional(found->second);
+}
+
 bool GraphFacts::is_none(Value* value) const {
   const auto found = constant(value);
   return found && found->isNone();

@@ -9,7 +9,10 @@
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
+
+#include "survey/handed_mask.h"
 
 namespace flashconvert::survey {
 
@@ -70,6 +73,10 @@ public:
   // No input of the method and no call that sees one reaches the value.
   bool is_independent_of_inputs(torch::jit::Value* value) const;
 
+  // What callers promise of an input of the method, and what is known by it of a mask.
+  void promise(torch::jit::Value* input, HandedMask mask) { handed_masks_[input] = mask; }
+  std::optional<HandedMask> handed_mask(torch::jit::Value* mask) const;
+
   const torch::jit::Module& module() const { return module_; }
 
 private:
@@ -83,6 +90,7 @@ private:
   };
   std::optional<c10::IValue> evaluate(torch::jit::Value* value, int depth, Limits limits) const;
   torch::jit::Module module_;
+  std::unordered_map<torch::jit::Value*, HandedMask> handed_masks_;
 };
 
 // A dimension argument counted from the end: -1 for the last. Needs the rank for a non-negative argument.

@@ -33,6 +33,11 @@ bool fill_piece(Piece& piece, const ProbeSite& site, const GraphFacts& facts) {
   return piece.add_output(site.original) && piece.add_output(site.replacement);
 }
 
+bool is_operand(const ProbeInput& input) {
+  return input.use == ProbeInput::Use::kQuery || input.use == ProbeInput::Use::kKey ||
+         input.use == ProbeInput::Use::kValue;
+}
+
 std::vector<std::int64_t> operand_shape(const ProbeInput& input, const Shape& shape) {
   std::vector<std::int64_t> sizes = shape.product_leading;
   if (input.use != ProbeInput::Use::kQuery && shape.repeats > 1) sizes.back() /= shape.repeats;
@@ -170,6 +175,15 @@ std::vector<std::int64_t> of_rank(std::optional<std::int64_t> rank, std::vector<
 // first key, so that rows of a causal mask which see no other see none.
 enum class Masks { kOrdinary, kMinusInfinity, kLowest, kFirstKey };
 
+// A causal mask of these sizes, and where more may be hidden, some of it.
+at::Tensor draw_handed_mask(const HandedMask& handed, const at::Tensor& uniform, Masks masks) {
+  at::Tensor mask = at::full_like(uniform, handed.lowest).triu(1);
+  if (handed.is_causal || masks == Masks::kOrdinary) return mask;
+  mask = mask.masked_fill(uniform < 0.4, handed.lowest);
+  (masks == Masks::kFirstKey ? mask.select(-1, 0) : mask.select(-2, 0)).fill_(handed.lowest);
+  return mask;
+}
+
 at::Tensor draw(const ProbeInput& input, const std::vector<std::int64_t>& sizes, Masks masks, at::ScalarType type,
                 at::Generator& generator) {
   const auto options = at::TensorOptions().dtype(type);
@@ -178,6 +192,7 @@ at::Tensor draw(const ProbeInput& input, const std::vector<std::int64_t>& sizes,
     if (masks == Masks::kOrdinary || sizes.size() < 2) return;
     (masks == Masks::kFirstKey ? tensor.select(-1, 0) : tensor.select(-2, 0)).fill_(hidden);
   };
+  if (input.use == ProbeInput::Use::kHandedMask) return draw_handed_mask(input.handed, uniform, masks);
   if (input.use == ProbeInput::Use::kMask) {
     at::Tensor mask = uniform < 0.4;
     if (masks == Masks::kOrdinary && sizes.back() > 1) {  // no row is hidden whole
@@ -226,8 +241,6 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
       arguments.push_back(*input.given);
       continue;
     }
-    const bool is_operand = input.use == ProbeInput::Use::kQuery || input.use == ProbeInput::Use::kKey ||
-                            input.use == ProbeInput::Use::kValue;
     std::vector<std::int64_t> sizes = input.sizes;
     for (std::int64_t& size : sizes) {
       if (size == ProbeInput::kBatch) size = shape.leading.front();
@@ -238,14 +251,14 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
       if (size == ProbeInput::kBatchTimesHeads) size = shape.leading.front() * shape.leading.back();
     }
     if (sizes.empty()) {
-      sizes = is_operand ? operand_shape(input, shape)
-                         : of_rank(facts.rank(input.value), bias_shapes(shape, false)[bias_layout]);
+      sizes = is_operand(input) ? operand_shape(input, shape)
+                                : of_rank(facts.rank(input.value), bias_shapes(shape, false)[bias_layout]);
     }
-    if (is_operand && sizes.empty()) return std::nullopt;
+    if (is_operand(input) && sizes.empty()) return std::nullopt;
     at::Tensor drawn = draw(input, sizes, input.hides_keys ? masks : Masks::kOrdinary, type, generator);
-    if (site.gradients && is_operand) drawn.requires_grad_();
+    if (site.gradients && is_operand(input)) drawn.requires_grad_();
     arguments.emplace_back(std::move(drawn));
-    if (!is_operand) continue;
+    if (!is_operand(input)) continue;
     const auto rank = static_cast<std::int64_t>(sizes.size());
     for (std::int64_t dim = 0; dim < rank; ++dim) {
       named.emplace(facts.size_name(input.value, dim - rank), sizes[dim]);
@@ -287,8 +300,7 @@ std::optional<std::string> run_trials(Piece& piece, const ProbeSite& site, const
   bool has_bias = false;
   bool has_free_layout = false;
   for (const ProbeInput& input : site.inputs) {
-    const bool is_bias =
-        !input.given && (input.use == ProbeInput::Use::kAdditive || input.use == ProbeInput::Use::kMask);
+    const bool is_bias = !input.given && !is_operand(input);
     has_bias = has_bias || is_bias;
     has_free_layout = has_free_layout || (is_bias && input.sizes.empty());
   }

@@ -16,7 +16,7 @@ namespace flashconvert::survey {
 
 // One tensor that the probe draws, standing for a value of the graph.
 struct ProbeInput {
-  enum class Use { kQuery, kKey, kValue, kAdditive, kMask };
+  enum class Use { kQuery, kKey, kValue, kAdditive, kMask, kHandedMask };
   torch::jit::Value* value = nullptr;
   Use use = Use::kQuery;
   std::vector<std::int64_t>
@@ -32,6 +32,7 @@ struct ProbeInput {
   static constexpr std::int64_t kBatchTimesHeads = -6;
   std::vector<std::int64_t> sizes = {};
   bool hides_keys = true;                 // what is added: whether minus infinity and the like may stand in it
+  HandedMask handed = {};                 // what is known of a kHandedMask
   std::optional<c10::IValue> given = {};  // this value (None, a flag) in place of a drawn tensor
 };
 

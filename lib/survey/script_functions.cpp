@@ -70,6 +70,12 @@ def nan_in_hidden_rows(context: Tensor, bias: Optional[Tensor], zeros: bool) -> 
     context = torch.masked_fill(context, hidden_rows, float('nan'))
   return context
 )"};
+  static const Source bias_unless_causal{"bias_unless_causal", R"(
+def bias_unless_causal(mask: Tensor, query: Tensor, key: Tensor) -> Optional[Tensor]:
+  if mask.size(-2) == query.size(-2) and mask.size(-1) == key.size(-2):
+    return None
+  return mask
+)"};
   switch (function) {
     case ScriptFunction::kAttentionBias:
       return attention_bias;
@@ -77,6 +83,8 @@ def nan_in_hidden_rows(context: Tensor, bias: Optional[Tensor], zeros: bool) -> 
       return leaves_fast_path;
     case ScriptFunction::kMergedMaskBias:
       return merged_mask_bias;
+    case ScriptFunction::kBiasUnlessCausal:
+      return bias_unless_causal;
     default:
       return nan_in_hidden_rows;
   }

@@ -25,6 +25,8 @@ enum class ScriptFunction {
   // nan_in_hidden_rows(context, bias, zeros): NaN in the rows of which `bias` (as for the attention operator) hides
   // every key, where zeros are not what is wanted there.
   kNanInHiddenRows,
+  // bias_unless_causal(mask, query, key): a causal mask, or None where it is the one of these lengths.
+  kBiasUnlessCausal,
 };
 
 // Inserts a call at the graph's insertion point. The function is defined in `unit`, the graph's own compilation unit,

@@ -6,6 +6,7 @@
 
 #include "survey/portable_attention.h"
 #include "survey/rules/rules.h"
+#include "survey/script_functions.h"
 
 namespace flashconvert::survey {
 
@@ -137,6 +138,18 @@ Bias insert_bias(Graph& graph, const std::vector<ScoreTerm>& terms) {
   return bias;
 }
 
+Bias insert_handed_mask(Graph& graph, Value* mask, Value* query, Value* key, AttentionArguments& arguments,
+                        const GraphFacts& facts) {
+  auto& unit = *facts.module()._ivalue()->compilation_unit();
+  Value* bias = call_function(graph, unit, ScriptFunction::kBiasUnlessCausal, {mask, query, key});
+  bias->setDebugName("attn_bias");
+  if (!arguments.band.is_causal()) {
+    arguments.dynamic_causal = call(graph, "aten::__is__", {bias, c10::IValue()});
+    arguments.dynamic_causal->setDebugName("is_causal");
+  }
+  return {bias, false};
+}
+
 std::string describe_bias(const Band& band, const std::string& rest) {
   if (band.left < 0 && band.right <= 0) return rest;
   const std::string window = "window [" + std::to_string(band.left) + ", " + std::to_string(band.right) + "]";
@@ -224,8 +237,6 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
     if (levels_down == 0 || term.level != site.levels.size()) continue;
     term.tensor = in_split_layout(graph, term.tensor, product_query, built.leading_sizes, facts);
   }
-  const Bias bias = insert_bias(graph, terms);
-
   arguments.scale = site.scale * site.query_scale * site.key_scale;
   if (!site.scale_factors.empty()) {
     arguments.dynamic_scale = run_time_scale(graph, site, arguments.scale);
@@ -234,6 +245,8 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
   arguments.softcap = site.softcap;
   arguments.zero_masked_rows = site.zero_masked_rows;
   arguments.grouped = built.repeats != 1;
+  const Bias bias = site.handed_mask ? insert_handed_mask(graph, site.handed_mask, query, key, arguments, facts)
+                                     : insert_bias(graph, terms);
   const InsertedAttention inserted = insert_attention(graph, backend, query, key, value, bias, arguments, facts);
   built.attention = inserted.node;
   Value* result = inserted.context;

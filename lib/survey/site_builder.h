@@ -65,6 +65,10 @@ InsertedAttention insert_attention(torch::jit::Graph& graph, Backend backend, to
 // What the terms come to, as one bias at the insertion point. The terms stand from the softmax inwards.
 Bias insert_bias(torch::jit::Graph& graph, const std::vector<ScoreTerm>& terms);
 
+// The bias of a site whose causal mask callers hand down, and the argument that goes with it, at the insertion point.
+Bias insert_handed_mask(torch::jit::Graph& graph, torch::jit::Value* mask, torch::jit::Value* query,
+                        torch::jit::Value* key, AttentionArguments& arguments, const GraphFacts& facts);
+
 // For the report: `rest` is what the bias holds beside the band ("none", "additive", ...).
 std::string describe_bias(const Band& band, const std::string& rest);
 

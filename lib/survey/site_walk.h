@@ -78,7 +78,9 @@ struct SiteWalk {
   std::vector<ScoreFactor> factors;
   std::vector<ScoreFactor> scale_factors;  // of no dimensions, from sizes: part of the scale, computed at run time
   Band band;                               // what the terms say of positions alone, taken out of them
-  std::vector<ScoreTerm> terms;            // from the softmax inwards: the first was applied last
+  // A causal mask that callers hand down, taken out of the terms: it is the band, at the lengths for which it was made.
+  torch::jit::Value* handed_mask = nullptr;
+  std::vector<ScoreTerm> terms;  // from the softmax inwards: the first was applied last
   // Reshapes of the scores between product and softmax, from the softmax inwards. The scores have layout 0 at the
   // softmax and layout levels.size() at the product; levels[i] is the node that makes layout i out of layout i + 1.
   std::vector<torch::jit::Node*> levels;

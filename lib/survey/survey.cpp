@@ -10,13 +10,13 @@
 #include "survey/branches.h"
 #include "survey/canonicalise.h"
 #include "survey/graph_facts.h"
-#include "survey/mask_expression.h"
 #include "survey/probe.h"
 #include "survey/rules/attention_layer.h"
 #include "survey/rules/fast_path.h"
 #include "survey/rules/fused_operators.h"
 #include "survey/rules/rules.h"
 #include "survey/site_builder.h"
+#include "survey/site_probe.h"
 
 namespace flashconvert::survey {
 
@@ -86,6 +86,7 @@ void check_writers(const SiteWalk& site, const BuiltSite& built, Graph& graph) {
   torch::jit::AliasDb aliases(graph.shared_from_this());
   std::vector<Value*> read{built.query.root, built.key.root, built.value.root};
   for (const ScoreTerm& term : site.terms) read.push_back(term.tensor);
+  if (site.handed_mask) read.push_back(site.handed_mask);
   for (Node* node : nodes) {
     if (!may_write(node)) continue;
     for (Value* value : read) {  // writes before the value is there are part of it
@@ -110,97 +111,6 @@ void check_is_not_channel_attention(const BuiltSite& built, const GraphFacts& fa
   }
 }
 
-std::vector<std::int64_t> possible_ranks(const BuiltSite& built, const GraphFacts& facts) {
-  for (const Operand* operand : {&built.query, &built.key, &built.value}) {
-    if (!operand->order.empty()) return {static_cast<std::int64_t>(operand->order.size())};
-    if (const auto rank = facts.rank(operand->root)) return {*rank};
-  }
-  return {4, 3, 5, 2};
-}
-
-std::optional<std::int64_t> operand_size(const Operand& operand, std::int64_t dim, const GraphFacts& facts) {
-  if (!operand.order.empty()) {
-    const auto rank = static_cast<std::int64_t>(operand.order.size());
-    if (rank + dim < 0) return std::nullopt;
-    return facts.size_from_end(operand.root, operand.order[rank + dim] - rank);
-  }
-  if (operand.swap_last && dim >= -2) dim = dim == -1 ? -2 : -1;
-  return facts.size_from_end(operand.root, dim);
-}
-
-// A bias of the product's layout where the operator works in one that splits the first of its dimensions. Beneath an
-// `unsqueeze` of that dimension stands a bias of each head, or one for all.
-ProbeInput in_product_layout(Value* tensor, ProbeInput::Use use, std::size_t leading, const GraphFacts& facts) {
-  ProbeInput input{tensor, use, {}, false, {ProbeInput::kProduct, ProbeInput::kLength, ProbeInput::kKeys}};
-  Node* node = tensor->node();
-  if (node->kind() != aten::unsqueeze || facts.integer(node->input(1)) != 0) return input;
-  input.value = node->input(0);
-  input.sizes = {ProbeInput::kLength, ProbeInput::kKeys};
-  if (leading > 2) input.sizes.insert(input.sizes.begin(), ProbeInput::kHeads);
-  return input;
-}
-
-ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const GraphFacts& facts) {
-  ProbeSite site;
-  site.original = walk.output;
-  site.replacement = built.replacement;
-  const auto add_operand = [&](const Operand& operand, ProbeInput::Use use) {
-    for (const ProbeInput& input : site.inputs) {
-      if (input.value == operand.root) return;  // one tensor in two roles
-    }
-    site.inputs.push_back({operand.root, use, operand.order, operand.swap_last});
-  };
-  add_operand(built.query, ProbeInput::Use::kQuery);
-  add_operand(built.key, ProbeInput::Use::kKey);
-  add_operand(built.value, ProbeInput::Use::kValue);
-  const Operand query = simplify_operand(walk.query, facts);
-  const Operand key = simplify_operand(walk.key, facts);
-  if (query.root != built.query.root) site.scaled.push_back({query.root, built.query.root, walk.query_scale});
-  if (key.root != built.key.root && built.repeats == 1)
-    site.scaled.push_back({key.root, built.key.root, walk.key_scale});
-
-  site.key_length = operand_size(built.key, -2, facts);
-  site.query_length = operand_size(built.query, -2, facts);
-  site.head_dim = operand_size(built.query, -1, facts);
-  site.value_dim = operand_size(built.value, -1, facts);
-  site.heads = operand_size(built.query, -3, facts);
-  if (!site.head_dim) site.head_dim = operand_size(built.key, -1, facts);
-  if (!site.heads && built.repeats == 1) site.heads = operand_size(built.key, -3, facts);
-  site.repeats = built.repeats;
-  const LengthNames lengths{length_name(walk.query, facts), length_name(walk.key, facts)};
-  for (const ScoreTerm& term : walk.terms) {
-    if (const auto shape = facts.shape(term.tensor); shape && shape->size() >= 2) {
-      if (shape->back() != 1) site.key_length = shape->back();
-      if ((*shape)[shape->size() - 2] != 1) site.query_length = (*shape)[shape->size() - 2];
-      if (shape->size() >= 3 && (*shape)[shape->size() - 3] != 1 && !site.heads)
-        site.heads = (*shape)[shape->size() - 3];
-      continue;
-    }
-    if (walk.band.limits() && MaskExpression(term.tensor, lengths, facts).is_readable())
-      continue;  // computed, not drawn
-    const bool of_product_layout = !built.leading_sizes.empty() && term.level == walk.levels.size();
-    const auto use = term.kind == ScoreTerm::Kind::kAdditive ? ProbeInput::Use::kAdditive : ProbeInput::Use::kMask;
-    if (of_product_layout) {
-      site.inputs.push_back(in_product_layout(term.tensor, use, built.leading_sizes.size(), facts));
-      continue;
-    }
-    site.inputs.push_back({term.tensor, use, {}, false});
-    site.inputs.back().hides_keys = !hides_nothing(term, facts);
-  }
-  for (Value* size : built.leading_sizes) site.split_sizes.push_back(facts.integer(size));
-  for (const auto* levels : {&walk.levels, &walk.output_levels}) {
-    for (Node* level : *levels) site.sizes.push_back({level->input(1), true});
-  }
-  for (const Operand& operand : {key, simplify_operand(walk.value, facts)}) {
-    Node* reshape = operand.root->node();
-    if (built.repeats == 1 || reshape->kind() != aten::reshape) continue;
-    site.sizes.push_back({reshape->input(1), false});
-    site.sizes.push_back({reshape->input(0)->node()->input(1), false});
-  }
-  site.ranks = possible_ranks(built, facts);
-  return site;
-}
-
 std::string describe_bias(const SiteWalk& walk) {
   bool additive = false;
   bool mask = false;
@@ -221,7 +131,7 @@ void propose(SiteWalk walk, const std::shared_ptr<Graph>& graph, const GraphFact
   site.entry.head_dim = operand_size(built.query, -1, facts);
   if (!site.entry.head_dim) site.entry.head_dim = operand_size(built.key, -1, facts);
   if (walk.scale_factors.empty()) site.entry.scale = walk.scale * walk.query_scale * walk.key_scale;
-  site.entry.causal = walk.band.is_causal();
+  site.entry.causal = walk.band.is_causal() || walk.handed_mask;
   site.entry.bias = describe_bias(walk);
   if (const auto disagreement = probe(describe_for_probe(walk, built, facts), facts)) throw Declined(*disagreement);
   site.entry.status = report::SiteStatus::kFused;
@@ -232,9 +142,11 @@ void propose(SiteWalk walk, const std::shared_ptr<Graph>& graph, const GraphFact
 void propose_best(const SiteWalk& walk, const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Backend backend,
                   Site& site) {
   const Positions positions = separate_positions(walk.terms, walk.query, walk.key, facts);
-  if (positions.band.limits()) {
+  const bool in_one_layout = walk.levels.empty() || !positions.handed_mask;
+  if (positions.say_something() && in_one_layout) {
     SiteWalk banded = walk;
     banded.band = positions.band;
+    banded.handed_mask = positions.handed_mask;
     banded.terms = positions.rest;
     try {
       return propose(banded, graph, facts, backend, site);
@@ -280,6 +192,7 @@ std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& 
 struct Surroundings {
   Backend backend = Backend::kFlash;
   std::function<bool(const std::string&)> selected;
+  const HandedMasks& handed_masks;
   bool has_nested_tensors = false;  // nn.TransformerEncoder packs padded batches and runs its layers on the result
 };
 
@@ -303,7 +216,11 @@ void survey_method(const torch::jit::Module& module, const std::string& path, co
                    const Surroundings& surroundings, Survey& survey) {
   const std::shared_ptr<Graph> graph = canonical_copy(module, method);
   if (!graph) return;
-  const GraphFacts facts(module);
+  GraphFacts facts(module);
+  if (const auto promised = surroundings.handed_masks.find({module.type().get(), method});
+      promised != surroundings.handed_masks.end()) {
+    for (const auto& [input, mask] : promised->second) facts.promise(graph->inputs()[input], mask);
+  }
   MethodSurvey found{path, module, method, graph, {}};
   std::vector<Node*> candidates;
   collect_candidates(graph->block(), candidates);
@@ -376,11 +293,11 @@ void survey_module(const torch::jit::Module& module, const std::string& path, co
 }  // namespace
 
 Survey survey_attention(const torch::jit::Module& root, Backend backend,
-                        const std::function<bool(const std::string& path)>& selected) {
+                        const std::function<bool(const std::string& path)>& selected, const HandedMasks& handed_masks) {
   Survey survey;
   std::unordered_set<const c10::ivalue::Object*> seen;
   at::NoGradGuard no_grad;
-  survey_module(root, "", {backend, selected, uses_nested_tensors(root)}, seen, survey);
+  survey_module(root, "", {backend, selected, handed_masks, uses_nested_tensors(root)}, seen, survey);
   return survey;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "report/report.h"
+#include "survey/handed_mask.h"
 
 namespace flashconvert::survey {
 
@@ -57,7 +58,9 @@ struct Survey {
 };
 
 // `selected(path)` says whether sites of the module at `path` may be fused (--only, --skip); others are declined.
+// `handed_masks` is what methods may rely on.
 Survey survey_attention(const torch::jit::Module& root, Backend backend,
-                        const std::function<bool(const std::string& path)>& selected);
+                        const std::function<bool(const std::string& path)>& selected,
+                        const HandedMasks& handed_masks = {});
 
 }  // namespace flashconvert::survey

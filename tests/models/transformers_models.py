@@ -57,6 +57,17 @@ class Decoder(torch.nn.Module):
         return self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)[0]
 
 
+class WithoutMask(torch.nn.Module):
+    """The same, exported without an attention_mask: its layers are handed a causal mask and nothing else."""
+
+    def __init__(self, decoder: Decoder):
+        super().__init__()
+        self.model = decoder.model
+
+    def forward(self, input_ids):
+        return self.model(input_ids=input_ids, use_cache=False)[0]
+
+
 def t5(attention):
     options = {"vocab_size": VOCABULARY, "d_model": WIDTH, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": HEADS}
     return Seq2Seq(make(hf.T5Model, hf.T5Config, attention, **options), "input_ids")
@@ -88,6 +99,14 @@ def mistral(attention):
 def gemma2(attention):
     options = {**TEXT, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 4, "query_pre_attn_scalar": 16}
     return Decoder(make(hf.Gemma2Model, hf.Gemma2Config, attention, **options))
+
+
+def without_mask(build):
+    return lambda attention: WithoutMask(build(attention))
+
+
+def in_half(build):
+    return lambda attention: build(attention).half()
 
 
 class ImageAndText(torch.nn.Module):
@@ -132,6 +151,10 @@ def tokens(batch, length):
     return (ids(batch, length), keep(batch, length))
 
 
+def tokens_alone(batch, length):
+    return (ids(batch, length),)
+
+
 def tokens_and_image(batch, length):
     return (ids(batch, length), torch.randn(batch, 3, SIDE, SIDE), keep(batch, length))
 
@@ -164,8 +187,13 @@ MODELS = [
     *_bare("deberta_v2", hf.DebertaV2Model, hf.DebertaV2Config,
            {**TEXT, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}, tokens, 2,
            attentions=("eager",)),
-    *_case("gpt2", gpt2, tokens, 2),
+    *_case("gpt2", gpt2, tokens, 2, attentions=("eager",), causal=2),
+    *_case("gpt2", gpt2, tokens, 2, attentions=("sdpa",)),
+    *_case("gpt2_half", in_half(gpt2), tokens, 2, attentions=("eager",), causal=2),
+    *_case("gpt2_without_mask", without_mask(gpt2), tokens_alone, 2, causal=2),
+    *_case("gpt2_half_without_mask", in_half(without_mask(gpt2)), tokens_alone, 2, causal=2),
     *_case("llama", llama, tokens, 2),
+    *_case("llama_without_mask", without_mask(llama), tokens_alone, 2, causal=2),
     *_case("mistral_window", mistral, tokens, 2),
     *_case("gemma2_softcap", gemma2, tokens, 2),
     *_case("t5", t5, two_texts, 6, attentions=("eager",)),

@@ -18,11 +18,14 @@ OPERATORS = pathlib.Path(os.environ["FLASHCONVERT_OPS"])
 
 # What an output may be off beyond twice the original's own error, as a share of the output's largest magnitude: a few
 # units in the last place, for another order of the same sums.
-ROUNDING = {torch.float32: 16 * torch.finfo(torch.float32).eps, torch.float64: 16 * torch.finfo(torch.float64).eps}
-
+ROUNDING = {
+    torch.float16: 4 * torch.finfo(torch.float16).eps,
+    torch.float32: 16 * torch.finfo(torch.float32).eps,
+    torch.float64: 16 * torch.finfo(torch.float64).eps,
+}
 
 # Beyond this error the original is another function than the reference, and twice its error would allow anything.
-FAITHFUL = 1e-4
+FAITHFUL = {torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-4}
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def difference(name: str, original: torch.Tensor, converted: torch.Tensor, refer
     finite = reference[reference.isfinite()]
     scale = max(finite.abs().max().item(), 1e-30) if finite.numel() else 1.0
     error_original = _error(original, reference, scale)
-    if error_original > FAITHFUL:
+    if error_original > FAITHFUL[original.dtype]:
         return f"{name}: the original is {error_original:.2e} off the float64 reference, which then proves nothing"
     allowed = 2 * error_original + ROUNDING[original.dtype]
     error = _error(converted, reference, scale)

@@ -17,11 +17,19 @@ namespace {
 struct Part {
   ScoreTerm term;
   std::optional<MaskPattern> pattern;
+  std::optional<HandedMask> handed = {};
 };
 
 ScoreTerm with_tensor(ScoreTerm term, Value* tensor) {
   term.tensor = tensor;
   return term;
+}
+
+// What callers promise of the mask that the term adds, where that hides as well as minus infinity does.
+std::optional<HandedMask> handed_mask_of(const ScoreTerm& term, const GraphFacts& facts) {
+  if (term.kind != ScoreTerm::Kind::kAdditive || term.factor != 1) return std::nullopt;
+  const auto handed = facts.handed_mask(term.tensor);
+  return handed && hides_fully(handed->lowest, facts) ? handed : std::nullopt;
 }
 
 // Both parts hide (or add) on their own what they do together; empty where the term is no such pair.
@@ -55,6 +63,7 @@ ScoreTerm without_negation(ScoreTerm term) {
 
 // The term as it is, or in parts where one of them is a band.
 std::vector<Part> parts_of(const ScoreTerm& term, const LengthNames& lengths, const GraphFacts& facts, int depth) {
+  if (const auto handed = handed_mask_of(term, facts)) return {{term, std::nullopt, handed}};
   if (auto pattern = read_mask_pattern(term, lengths, facts)) return {{term, pattern}};
   const ScoreTerm plain = without_negation(term);
   std::vector<Part> parts;
@@ -77,9 +86,21 @@ Value* table_of(Value* value) {
   return value;
 }
 
+// Whether the keys that the pattern hides stay hidden beside the other part in rows in which that hides all the others.
+bool is_open_beside(const Part& part, const Part& other, bool applied_later, bool same_lengths,
+                    const GraphFacts& facts) {
+  const Band& band = part.pattern->band;
+  if (other.handed) {  // adds its lowest number to the keys that the pattern hides, and no lower one to the others
+    const bool is_added = applied_later || part.term.kind == ScoreTerm::Kind::kAdditive;
+    return is_added && band.left < 0 && (same_lengths || !band.bottom_right);
+  }
+  if (!other.pattern) return hides_nothing(other.term, facts);
+  return other.pattern->leaves_rows_open && other.pattern->band.bottom_right == band.bottom_right;
+}
+
 // Whether the keys that the pattern hides can be hidden by minus infinity, after all other terms. The parts stand from
 // the softmax inwards.
-bool may_become_band(const Part& part, const std::vector<Part>& parts, const GraphFacts& facts) {
+bool may_become_band(const Part& part, const std::vector<Part>& parts, bool same_lengths, const GraphFacts& facts) {
   bool applied_later = true;
   for (const Part& other : parts) {
     if (&other == &part) {
@@ -93,10 +114,7 @@ bool may_become_band(const Part& part, const std::vector<Part>& parts, const Gra
       continue;
     }
     // A finite number hides a key only beside a visible one: nothing else may hide those.
-    const bool is_open = other.pattern ? other.pattern->leaves_rows_open &&
-                                             other.pattern->band.bottom_right == part.pattern->band.bottom_right
-                                       : hides_nothing(other.term, facts);
-    if (!is_open) return false;
+    if (!is_open_beside(part, other, applied_later, same_lengths, facts)) return false;
   }
   return part.pattern->is_infinite || part.pattern->leaves_rows_open;
 }
@@ -108,6 +126,15 @@ bool can_join(const Band& joined, const Band& band, bool same_lengths) {
 void join(Band& joined, const Band& band) {
   const auto tighter = [](std::int64_t a, std::int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); };
   joined = {tighter(joined.left, band.left), tighter(joined.right, band.right), band.bottom_right};
+}
+
+// Whether a causal mask of the caller's is all that is left beside a band that is none, or causal too.
+bool leaves_causal_mask(const Positions& positions, bool same_lengths, const GraphFacts& facts) {
+  const Band& band = positions.band;
+  const bool is_part_of_mask = band.left < 0 && band.right <= 0 && (same_lengths || !band.bottom_right);
+  if (positions.rest.size() != 1 || !is_part_of_mask) return false;
+  const auto handed = handed_mask_of(positions.rest.front(), facts);
+  return handed && handed->is_causal;
 }
 
 }  // namespace
@@ -127,14 +154,19 @@ Positions separate_positions(const std::vector<ScoreTerm>& terms, const Operand&
   for (const ScoreTerm& term : terms) {
     for (const Part& part : parts_of(term, lengths, facts, kNestedPairs)) parts.push_back(part);
   }
+  const bool same_lengths = lengths.queries == lengths.keys;
   Positions positions;
   for (const Part& part : parts) {
-    const bool moves = part.pattern && may_become_band(part, parts, facts) &&
-                       can_join(positions.band, part.pattern->band, lengths.queries == lengths.keys);
+    const bool moves = part.pattern && may_become_band(part, parts, same_lengths, facts) &&
+                       can_join(positions.band, part.pattern->band, same_lengths);
     if (moves) join(positions.band, part.pattern->band);
     if (!moves || !part.pattern->is_all) positions.rest.push_back(part.term);
   }
-  if (!positions.band.limits()) positions.rest = terms;
+  if (leaves_causal_mask(positions, same_lengths, facts)) {
+    positions.handed_mask = positions.rest.front().tensor;
+    positions.rest.clear();
+  }
+  if (!positions.say_something()) positions.rest = terms;
   return positions;
 }
 

@@ -60,7 +60,11 @@ bool step_layout(ScoreStep step);
 
 struct Positions {
   Band band;
-  std::vector<ScoreTerm> rest;  // the terms without what the band says
+  // A causal mask of the caller's (HandedMask) that is all there is beside the band; it may be cut.
+  torch::jit::Value* handed_mask = nullptr;
+  std::vector<ScoreTerm> rest;  // the terms without what band and handed mask say
+
+  bool say_something() const { return band.limits() || handed_mask; }
 };
 // Splits the terms (from the softmax inwards) of a product of `query` and `key` into the keys that they hide by
 // position and the rest. Exact: what cannot be shown to be the same at all lengths stays a term.

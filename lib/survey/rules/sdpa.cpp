@@ -9,6 +9,7 @@
 #include "survey/probe.h"
 #include "survey/rules/rules.h"
 #include "survey/site_builder.h"
+#include "survey/site_probe.h"
 
 namespace flashconvert::survey {
 
@@ -29,6 +30,7 @@ struct SdpaSite {
   std::int64_t repeats = 1;
   bool is_split = false;  // the mask's part by positions is the band, and `terms` the rest
   std::vector<ScoreTerm> terms;
+  Value* handed_mask = nullptr;  // a causal mask of the caller's, in place of the terms
   AttentionArguments arguments;
   LengthNames lengths;
 };
@@ -93,9 +95,10 @@ std::optional<SdpaSite> with_band(const SdpaSite& sdpa, const GraphFacts& facts)
     const Operand query{sdpa.query, {}, false};
     const Operand key{sdpa.node->input(1), {}, false};
     Positions positions = separate_positions({term_of(mask, kind)}, query, key, facts);
-    if (!positions.band.limits()) continue;
+    if (!positions.say_something()) continue;
     SdpaSite banded = sdpa;
     banded.arguments.band = positions.band;
+    banded.handed_mask = positions.handed_mask;
     banded.lengths = {length_name(query, facts), length_name(key, facts)};
     banded.is_split = true;
     banded.terms = positions.rest;
@@ -131,6 +134,9 @@ ProbeSite describe_for_probe(const SdpaSite& sdpa, Node* attention, const std::v
   }
   const auto whole_shape = facts.is_none(sdpa.node->input(kMask)) ? std::nullopt : facts.shape(sdpa.node->input(kMask));
   if (whole_shape && whole_shape->size() >= 2) fix_sizes(probed, *whole_shape);
+  if (sdpa.handed_mask) {
+    probed.inputs.push_back(handed_mask_input(sdpa.handed_mask, *facts.handed_mask(sdpa.handed_mask)));
+  }
   for (const ScoreTerm& mask : masks) {
     const auto shape = facts.shape(mask.tensor);
     if (shape && shape->size() >= 2) continue;
@@ -155,17 +161,23 @@ ProbeSite describe_for_probe(const SdpaSite& sdpa, Node* attention, const std::v
 // Builds and probes the site; throws Declined.
 void propose(const SdpaSite& sdpa, Graph& graph, const GraphFacts& facts, Backend backend, Site& site) {
   std::vector<ScoreTerm> masks = sdpa.terms;
-  Value* mask = sdpa.is_split ? insert_bias(graph, masks).value : sdpa.node->input(kMask);
-  if (mask && facts.is_none(mask)) mask = nullptr;
-  if (mask && !sdpa.is_split) masks = {term_of(mask, ScoreTerm::Kind::kAdditive)};
-  Node* attention =
-      insert_attention(graph, backend, sdpa.query, sdpa.key, sdpa.value, {mask}, sdpa.arguments, facts).node;
+  AttentionArguments arguments = sdpa.arguments;
+  Bias bias;
+  if (sdpa.handed_mask) {
+    bias = insert_handed_mask(graph, sdpa.handed_mask, sdpa.query, sdpa.key, arguments, facts);
+  } else if (sdpa.is_split) {
+    bias = insert_bias(graph, masks);
+  } else if (Value* mask = sdpa.node->input(kMask); !facts.is_none(mask)) {
+    bias.value = mask;
+    masks = {term_of(mask, ScoreTerm::Kind::kAdditive)};
+  }
+  Node* attention = insert_attention(graph, backend, sdpa.query, sdpa.key, sdpa.value, bias, arguments, facts).node;
   attention->output()->setDebugName("context");
   site.entry.heads = facts.size_from_end(sdpa.query, -3);
   site.entry.head_dim = facts.size_from_end(sdpa.query, -1);
   if (!sdpa.arguments.dynamic_scale) site.entry.scale = sdpa.arguments.scale;
-  site.entry.causal = sdpa.arguments.band.is_causal();
-  site.entry.bias = describe_bias(sdpa.arguments.band, mask ? "mask" : "none");
+  site.entry.causal = sdpa.arguments.band.is_causal() || sdpa.handed_mask;
+  site.entry.bias = describe_bias(sdpa.arguments.band, bias.value && !sdpa.handed_mask ? "mask" : "none");
   const ProbeSite probed = describe_for_probe(sdpa, attention, masks, facts);
   if (const auto disagreement = probe(probed, facts)) throw Declined(*disagreement);
   site.entry.status = report::SiteStatus::kFused;
