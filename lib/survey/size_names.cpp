@@ -104,6 +104,8 @@ GraphFacts::Dimension GraphFacts::size_origin(Value* tensor, std::int64_t dim) c
   if (Node* split = split_of(tensor)) {
     const auto along = integer(split->input(2));
     if (along && (*along < 0) == (dim < 0) && *along != dim) return size_origin(split->input(0), dim);
+    // Where it is not known which dimension that is, parts of one size are alike in all of them.
+    if (along && size_of_part(split, *along)) return {node->output(0), dim};
   }
   const bool is_scaled = is_any_of(node, {"aten::mul", "aten::div"}) && number(node->input(1));
   if (is_scaled) return size_origin(node->input(0), dim);

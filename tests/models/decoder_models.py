@@ -97,6 +97,19 @@ class Cached(Decoder):
         return self.merged(torch.softmax(scores, dim=-1) @ value)
 
 
+class Rearranged(Decoder):
+    """Heads cut as einops does it: each part is asked for its own sizes, and the scores for theirs."""
+
+    def heads(self, x):
+        parts = self.qkv(x).chunk(3, dim=-1)
+        return tuple(t.reshape(t.shape[0], t.shape[1], HEADS, WIDTH // HEADS).permute(0, 2, 1, 3) for t in parts)
+
+    def masked(self, scores, length):
+        queries, keys = scores.shape[-2:]
+        hidden = torch.ones((queries, keys), dtype=torch.bool, device=scores.device).triu(keys - queries + 1)
+        return scores.masked_fill(hidden, -torch.finfo(scores.dtype).max)
+
+
 class Sdpa(Decoder):
     def forward(self, x):
         query, key, value = self.heads(x)
@@ -130,5 +143,6 @@ MODELS = [
     _case("decoder_strict", Strict, causal=0),
     _case("decoder_padded", Padded, inputs=padded_states),
     _case("decoder_cached", Cached, inputs=cached_states),
+    _case("decoder_rearranged", Rearranged),
     _case("decoder_sdpa", Sdpa),
 ]

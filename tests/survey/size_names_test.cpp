@@ -48,6 +48,28 @@ TEST_CASE("the length of heads, given, inferred or asked of a projection", "[sur
   CHECK(names[4] != names[0]);
 }
 
+TEST_CASE("parts of a split along the last dimension, of which each is asked for its length", "[survey]") {
+  const auto names_of_parts = [](const std::string& split) {
+    return names_of(
+        "  q, k = " + split +
+            "\n"
+            "  q = q.reshape([q.size(0), q.size(1), 4, -1])\n  k = k.reshape([k.size(0), k.size(1), 4, -1])\n"
+            "  return q, k\n",
+        -3);
+  };
+  for (const char* equal :
+       {"torch.linear(x, self.weight).chunk(2, -1)", "torch.linear(x, self.weight).split(16, -1)"}) {
+    const auto names = names_of_parts(equal);
+    CHECK(names[0] == names[1]);
+  }
+  // With two dimensions, the second one could be the last, and the parts of other sizes.
+  for (const char* unequal : {"x.chunk(2, -1)", "torch.linear(x, self.weight).split([20, 12], -1)",
+                              "torch.linear(x, self.weight).split(20, -1)"}) {
+    const auto names = names_of_parts(unequal);
+    CHECK(names[0] != names[1]);
+  }
+}
+
 TEST_CASE("the two lengths of a product", "[survey]") {
   const auto rows = names_of("  s = torch.matmul(x, y.transpose(-2, -1))\n  return s, x, y\n", -2);
   CHECK(rows[0] == rows[1]);
