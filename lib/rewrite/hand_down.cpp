@@ -250,6 +250,9 @@ Survey survey_with_handed_masks(Module& root, survey::Backend backend,
   for (const Twin& twin : handed.twins()) {
     if (has_better_attention(twin, survey) || calls_a_twin(twin, kept)) {
       kept.push_back(twin);
+      for (MethodSurvey& found : survey.methods) {
+        if (found.module.type() == twin.type && found.method == twin.name) found.twin_of = twin.method;
+      }
     } else {
       take_back(root, twin, survey);
     }

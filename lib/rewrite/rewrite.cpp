@@ -2,6 +2,7 @@
 // differ types of their own, install each method once for its type, and deepen sites to FusedAttention modules.
 #include "rewrite/rewrite.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,23 @@ void mark_core_depth(survey::Survey& survey) {
   }
 }
 
+bool is_twin_of(const MethodOfType& twin, const MethodOfType& base) {
+  return twin.front()->module.type() == base.front()->module.type() && twin.front()->twin_of == base.front()->method;
+}
+
+// The method of which this one is the twin, where that has a site to fuse as well; else empty.
+MethodOfType base_of(const MethodOfType& twin, const std::vector<MethodOfType>& methods) {
+  const auto base =
+      std::find_if(methods.begin(), methods.end(), [&](const MethodOfType& other) { return is_twin_of(twin, other); });
+  return base == methods.end() ? MethodOfType{} : *base;
+}
+
+// Such a method is deepened with its twin or not at all: they read the same projections.
+bool has_twin(const MethodOfType& base, const std::vector<MethodOfType>& methods) {
+  return std::any_of(methods.begin(), methods.end(),
+                     [&](const MethodOfType& other) { return is_twin_of(other, base); });
+}
+
 }  // namespace
 
 RewriteResult rewrite_attention(Module& root, survey::Survey survey, const RewriteOptions& options) {
@@ -48,9 +66,11 @@ RewriteResult rewrite_attention(Module& root, survey::Survey survey, const Rewri
   Deepener deepener(root, options.pack);
   const auto methods = methods_to_install(survey);
   for (const MethodOfType& instances : methods) {
-    for (report::Rename& rename : deepener.deepen(instances)) result.renamed.push_back(std::move(rename));
-    install(instances);
+    if (has_twin(instances, methods)) continue;
+    for (report::Rename& rename : deepener.deepen(instances, base_of(instances, methods)))
+      result.renamed.push_back(std::move(rename));
   }
+  for (const MethodOfType& instances : methods) install(instances);
   if (!methods.empty()) drop_compiled_code(root);
   result.entries = entries_of(survey);
   return result;

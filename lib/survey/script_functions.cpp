@@ -71,8 +71,8 @@ def nan_in_hidden_rows(context: Tensor, bias: Optional[Tensor], zeros: bool) -> 
   return context
 )"};
   static const Source bias_unless_causal{"bias_unless_causal", R"(
-def bias_unless_causal(mask: Tensor, query: Tensor, key: Tensor) -> Optional[Tensor]:
-  if mask.size(-2) == query.size(-2) and mask.size(-1) == key.size(-2):
+def bias_unless_causal(mask: Tensor, queries: int, keys: int) -> Optional[Tensor]:
+  if mask.size(-2) == queries and mask.size(-1) == keys:
     return None
   return mask
 )"};

@@ -25,7 +25,7 @@ enum class ScriptFunction {
   // nan_in_hidden_rows(context, bias, zeros): NaN in the rows of which `bias` (as for the attention operator) hides
   // every key, where zeros are not what is wanted there.
   kNanInHiddenRows,
-  // bias_unless_causal(mask, query, key): a causal mask, or None where it is the one of these lengths.
+  // bias_unless_causal(mask, queries, keys): a causal mask, or None where it is the one of these lengths.
   kBiasUnlessCausal,
 };
 

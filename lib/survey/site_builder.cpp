@@ -141,7 +141,9 @@ Bias insert_bias(Graph& graph, const std::vector<ScoreTerm>& terms) {
 Bias insert_handed_mask(Graph& graph, Value* mask, Value* query, Value* key, AttentionArguments& arguments,
                         const GraphFacts& facts) {
   auto& unit = *facts.module()._ivalue()->compilation_unit();
-  Value* bias = call_function(graph, unit, ScriptFunction::kBiasUnlessCausal, {mask, query, key});
+  Value* queries = call(graph, "aten::size", {query, c10::IValue(-2)});
+  Value* keys = call(graph, "aten::size", {key, c10::IValue(-2)});
+  Value* bias = call_function(graph, unit, ScriptFunction::kBiasUnlessCausal, {mask, queries, keys});
   bias->setDebugName("attn_bias");
   if (!arguments.band.is_causal()) {
     arguments.dynamic_causal = call(graph, "aten::__is__", {bias, c10::IValue()});

@@ -51,6 +51,8 @@ struct MethodSurvey {
   std::shared_ptr<torch::jit::Graph> graph;  // the working copy: free functions and transparent submodules inlined,
                                              // branches on constants and on `training` resolved as in eval mode
   std::vector<Site> sites;                   // in program order
+  std::string twin_of =
+      {};  // the method in whose place callers run this one, with the same sites (rewrite/hand_down.h)
 };
 
 struct Survey {

@@ -84,6 +84,7 @@ class HandedMasks(ProgramTest):
         sites = [(site["path"], site["method"], site["status"], site["causal"], site["bias"]) for site in report["attention"]]
         paths = ["layers.0.attention", "layers.1.attention"]
         self.assertEqual(sites, [(path, "forward_causal", "fused", True, "none") for path in paths])
+        self.assertEqual([site["depth"] for site in report["attention"]], ["module", "module"])
         self.assertIn("forward_causal", model.code)
         self.assert_same_at_all_sizes(model)
 

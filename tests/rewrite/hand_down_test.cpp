@@ -17,25 +17,25 @@ namespace {
 
 const char* const kMaskedHeads =
     "  q = self.q.forward(x).view([x.size(0), x.size(1), 2, 4]).transpose(1, 2)\n"
-    "  k = self.k.forward(x).view([x.size(0), x.size(1), 2, 4]).transpose(1, 2)\n";
+    "  k = self.k.forward(x).view([x.size(0), x.size(1), 2, 4]).transpose(1, 2)\n"
+    "  v = self.v.forward(x).view([x.size(0), x.size(1), 2, 4]).transpose(1, 2)\n";
 
 const char* const kAdded =
     "  s = torch.matmul(q, k.transpose(-2, -1)) * 0.5 + mask\n"
-    "  c = torch.matmul(torch.softmax(s, -1), k)\n";
+    "  c = torch.matmul(torch.softmax(s, -1), v)\n";
 
 // As GPT-2 has it: a triangle of the layer's own is written over the scores first.
 const char* const kOverwrittenAndAdded =
     "  n = x.size(1)\n"
     "  s = torch.matmul(q, k.transpose(-2, -1)) * 0.5\n"
     "  s = torch.where(torch.ones([n, n]).tril() > 0, s, -3.4028234663852886e+38) + mask\n"
-    "  c = torch.matmul(torch.softmax(s, -1), k)\n";
+    "  c = torch.matmul(torch.softmax(s, -1), v)\n";
 
 Module masked_attention(const std::string& scores) {
   Module module = empty_module("Attention");
-  module.register_module("q", linear_module(8, 8));
-  module.register_module("k", linear_module(8, 8));
+  for (const char* name : {"q", "k", "v", "out"}) module.register_module(name, linear_module(8, 8));
   module.define("def forward(self, x, mask):\n" + (kMaskedHeads + scores) +
-                "  return c.transpose(1, 2).reshape([x.size(0), x.size(1), 8])\n");
+                "  return self.out.forward(c.transpose(1, 2).reshape([x.size(0), x.size(1), 8]))\n");
   return module;
 }
 
@@ -92,10 +92,16 @@ TEST_CASE("a causal mask that is handed down becomes a flag in a twin", "[rewrit
     CHECK(entry.status == report::SiteStatus::kFused);
     CHECK(entry.causal);
     CHECK(entry.method == "forward_causal");
+    CHECK(entry.depth == report::Depth::kModule);
+    CHECK(entry.packed);
   }
   for (const char* layer : {"first", "second"}) {
     CHECK(has_method(converted.attr(layer).toModule(), "forward_causal"));
-    CHECK(contains(code_graph(attention_of(converted, layer), "forward_causal"), "flashconvert::attention"));
+    const Module fused = attention_of(converted, layer).attr("attention").toModule();
+    CHECK(contains(code_graph(fused), "flashconvert::attention"));
+    for (const char* method : {"forward", "forward_causal"}) {
+      CHECK_FALSE(contains(code_graph(attention_of(converted, layer), method), "aten::softmax"));
+    }
   }
   CHECK(contains(code_graph(converted), "forward_causal"));
   for (const auto& [batch, length] : {std::pair{2, 6}, {3, 9}, {1, 1}}) check_same(original, converted, batch, length);
@@ -137,6 +143,7 @@ TEST_CASE("a mask with padding in it proves that a layer's own triangle hides fo
   for (const auto& entry : entries) {
     CHECK(entry.causal);
     CHECK(entry.bias == "additive");
+    CHECK(entry.depth == report::Depth::kCore);
     CHECK(entry.method == "forward_causal_and_more");
   }
   for (const auto& [batch, length] : {std::pair{2, 6}, {3, 9}, {1, 1}}) check_same(original, converted, batch, length);

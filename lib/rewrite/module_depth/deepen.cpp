@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -122,7 +123,7 @@ std::vector<Module> modules_of(const std::vector<MethodSurvey*>& methods) {
   return modules;
 }
 
-// The attention nodes of a site in the first survey's graph.
+// The attention nodes of a site in the first survey's graph; null where they were deepened.
 using SiteNodes = std::vector<Node*>;
 
 std::vector<SiteNodes> nodes_of_sites(const MethodSurvey& method) {
@@ -143,58 +144,138 @@ void log_core(const MethodSurvey& method, const std::string& reason) {
 
 }  // namespace
 
-Deepener::Deepener(const Module& root, bool pack)
-    : root_(root), pack_(pack), usage_(root), factory_(root._ivalue()->compilation_unit()) {}
+// Where a fused module is to be called from.
+struct Place {
+  MethodSurvey* method = nullptr;
+  Node* attention = nullptr;
+  FusedRegion region = {};
+  FusedSpec spec = {};  // refers to the region: a place stays where it is
+};
 
-std::vector<report::Rename> Deepener::deepen(const std::vector<MethodSurvey*>& methods) {
-  MethodSurvey& first = *methods.front();
-  std::vector<report::Rename> renamed;
-  std::vector<SiteNodes> sites = nodes_of_sites(first);
-  for (std::size_t site = 0; site < sites.size(); ++site) {
-    std::size_t deepened = 0;
-    bool packed = false;
-    for (std::size_t i = 0; i < sites[site].size(); ++i) {
-      GraphCopy trial = copy_of(first.graph);
-      std::swap(first.graph, trial.graph);
-      const auto result = deepen_attention(methods, trial.attention.at(sites[site][i]), renamed);
-      if (!result) {
-        std::swap(first.graph, trial.graph);
-        continue;
-      }
-      ++deepened;
-      packed = packed || *result;
-      for (SiteNodes& nodes : sites) {
-        for (Node*& node : nodes) node = node == nullptr ? nullptr : trial.attention.at(node);
-      }
-      sites[site][i] = nullptr;
+namespace {
+
+// A method that is to call fused modules. Its graph is changed on trial.
+class Caller {
+public:
+  explicit Caller(const std::vector<MethodSurvey*>& methods)
+      : methods_(methods), sites_(nodes_of_sites(*methods.front())) {}
+
+  const std::vector<SiteNodes>& sites() const { return sites_; }
+
+  bool has(std::size_t site, std::size_t node) const { return site < sites_.size() && node < sites_[site].size(); }
+
+  // Puts a copy in the graph's place.
+  Place begin(std::size_t site, std::size_t node) {
+    trial_ = copy_of(methods_.front()->graph);
+    std::swap(methods_.front()->graph, trial_.graph);
+    return {methods_.front(), trial_.attention.at(sites_[site][node])};
+  }
+
+  void undo() { std::swap(methods_.front()->graph, trial_.graph); }
+
+  void keep(std::size_t site, std::size_t node) {
+    sites_[site][node] = nullptr;
+    for (SiteNodes& nodes : sites_) {
+      for (Node*& other : nodes) other = other == nullptr ? nullptr : trial_.attention.at(other);
     }
-    if (deepened == 0 || deepened != sites[site].size()) continue;
-    for (MethodSurvey* method : methods) {
+  }
+
+  void note_depth(std::size_t site, bool packed) {
+    for (MethodSurvey* method : methods_) {
       method->sites[site].entry.depth = report::Depth::kModule;
       method->sites[site].entry.packed = packed;
     }
   }
+
+private:
+  const std::vector<MethodSurvey*>& methods_;
+  std::vector<SiteNodes> sites_;
+  GraphCopy trial_;
+};
+
+bool are_same_rows(const ParameterRows& a, const ParameterRows& b) {
+  return a.holder == b.holder && a.name == b.name && a.first == b.first && a.count == b.count;
+}
+
+bool are_same_projections(const ParameterGroup& a, const ParameterGroup& b) {
+  return std::equal(a.selections.begin(), a.selections.end(), b.selections.begin(), b.selections.end(),
+                    [](const RowSelection& x, const RowSelection& y) {
+                      return x.rows == y.rows && are_same_rows(x.projection->weight, y.projection->weight);
+                    });
+}
+
+// Whether one module does for both.
+bool are_alike(const FusedSpec& a, const FusedSpec& b) {
+  return a.source == b.source && a.integers == b.integers && a.scale == b.scale &&
+         std::equal(a.groups.begin(), a.groups.end(), b.groups.begin(), b.groups.end(), are_same_projections);
+}
+
+// Finds the regions of all places, which are to call one module. The reason why that cannot be, or nothing.
+std::optional<std::string> match_places(std::vector<Place>& places, const Module& self, bool pack) {
+  for (Place& place : places) {
+    auto found = find_region(place.attention, self);
+    if (const auto* reason = std::get_if<std::string>(&found)) return *reason;
+    place.region = std::get<FusedRegion>(std::move(found));
+    AttentionArguments& arguments = place.region.arguments;
+    // A bias that is always there is one of those that may be None.
+    arguments.causal_without_bias =
+        arguments.causal_without_bias ||
+        (places.front().region.arguments.causal_without_bias && !arguments.causal && place.region.bias != nullptr);
+    auto spec = make_spec(place.region, pack);
+    if (!spec) return "its projections share features";
+    place.spec = std::move(*spec);
+    if (!are_alike(place.spec, places.front().spec)) return "its methods would need different modules";
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Deepener::Deepener(const Module& root, bool pack)
+    : root_(root), pack_(pack), usage_(root), factory_(root._ivalue()->compilation_unit()) {}
+
+std::vector<report::Rename> Deepener::deepen(const Methods& methods, const Methods& base) {
+  std::vector<Caller> callers{Caller(methods)};
+  if (!base.empty() && modules_of(base) == modules_of(methods)) callers.emplace_back(base);
+  std::vector<report::Rename> renamed;
+  const auto is_in_all = [&](std::size_t site, std::size_t node) {
+    return std::all_of(callers.begin(), callers.end(), [&](const Caller& caller) { return caller.has(site, node); });
+  };
+  for (std::size_t site = 0; site < callers.front().sites().size(); ++site) {
+    const std::size_t nodes = callers.front().sites()[site].size();
+    std::size_t deepened = 0;
+    bool packed = false;
+    for (std::size_t node = 0; node < nodes && is_in_all(site, node); ++node) {
+      std::vector<Place> places;
+      for (Caller& caller : callers) places.push_back(caller.begin(site, node));
+      const auto result = deepen_attention(methods, places, renamed);
+      if (!result) {
+        for (Caller& caller : callers) caller.undo();
+        continue;
+      }
+      for (Caller& caller : callers) caller.keep(site, node);
+      ++deepened;
+      packed = packed || *result;
+    }
+    if (deepened == 0 || deepened != nodes) continue;
+    for (Caller& caller : callers) caller.note_depth(site, packed);
+  }
   return renamed;
 }
 
-std::optional<bool> Deepener::deepen_attention(const std::vector<MethodSurvey*>& methods, Node* attention,
+std::optional<bool> Deepener::deepen_attention(const Methods& methods, std::vector<Place>& places,
                                                std::vector<report::Rename>& renamed) {
   const MethodSurvey& first = *methods.front();
-  const auto found = find_region(attention, first.module);
-  if (const auto* reason = std::get_if<std::string>(&found)) {
+  if (const auto reason = match_places(places, first.module, pack_)) {
     log_core(first, *reason);
     return std::nullopt;
   }
-  const auto& region = std::get<FusedRegion>(found);
-  const auto spec = make_spec(region, pack_);
-  if (!spec) {
-    log_core(first, "its projections share features");
-    return std::nullopt;
-  }
-  const auto taken = taken_attributes(*spec);
+  const FusedSpec& spec = places.front().spec;
+  const auto taken = taken_attributes(spec);
   const std::vector<Module> instances = modules_of(methods);
-  const MethodKey key{first.module.type().get(), first.method};
-  if (const auto obstacle = obstacle_to_taking(taken, *spec, instances, key, root_, usage_)) {
+  std::set<MethodKey> callers;
+  for (const Place& place : places) callers.emplace(first.module.type().get(), place.method->method);
+  if (const auto obstacle = obstacle_to_taking(taken, spec, instances, callers, root_, usage_)) {
     log_core(first, *obstacle);
     return std::nullopt;
   }
@@ -202,37 +283,43 @@ std::optional<bool> Deepener::deepen_attention(const std::vector<MethodSurvey*>&
   std::vector<Module> fused;
   for (const Module& instance : instances) {
     try {
-      fused.push_back(factory_.make(*spec, instance));
+      fused.push_back(factory_.make(spec, instance));
     } catch (const c10::Error& error) {
       log_core(first, error.what_without_backtrace());
       return std::nullopt;
     }
-    if (const auto difference = check_against_region(region, instance, fused.back())) {
-      log_core(first, *difference);
-      return std::nullopt;
+    for (const Place& place : places) {
+      if (const auto difference = check_against_region(place.region, instance, fused.back())) {
+        log_core(*place.method, *difference);
+        return std::nullopt;
+      }
     }
   }
 
   const Path owner = common_holder(taken);
   const std::string name = free_name(module_below(first.module, owner).type());
-  replace_region(region, insert_call(region, *spec, first.module, owner, name, fused.front().type()));
-  destroy_nodes(region);
-  torch::jit::EliminateDeadCode(first.graph);
-  if (still_reads(*first.graph, first.module, taken)) {
-    log_core(first, "a projection is used for something else too");
-    return std::nullopt;
+  for (const Place& place : places) {
+    Graph& graph = *place.method->graph;
+    replace_region(place.region,
+                   insert_call(place.region, place.spec, first.module, owner, name, fused.front().type()));
+    destroy_nodes(place.region);
+    torch::jit::EliminateDeadCode(place.method->graph);
+    if (still_reads(graph, first.module, taken)) {
+      log_core(*place.method, "a projection is used for something else too");
+      return std::nullopt;
+    }
   }
 
   for (std::size_t i = 0; i < instances.size(); ++i) {
     module_below(instances[i], owner).register_module(name, fused[i]);
     std::string fused_path = methods[i]->path;
     for (const std::string& part : owner) fused_path = join_path(fused_path, part);
-    for (report::Rename& rename : renames_of(*spec, methods[i]->path, join_path(fused_path, name))) {
+    for (report::Rename& rename : renames_of(spec, methods[i]->path, join_path(fused_path, name))) {
       renamed.push_back(std::move(rename));
     }
   }
   remove_attributes(taken, instances);
-  return spec->packed;
+  return spec.packed;
 }
 
 }  // namespace flashconvert::rewrite

@@ -99,7 +99,10 @@ public:
 private:
   void write_signature() {
     out_ << "def forward(self";
-    for (const auto& [name, value] : spec_.arguments) out_ << ", " << name << ": " << value->type()->annotation_str();
+    for (const auto& [name, value] : spec_.arguments) {
+      const bool is_optional = value == region_.bias && region_.arguments.causal_without_bias;
+      out_ << ", " << name << ": " << (is_optional ? "Optional[Tensor]" : value->type()->annotation_str());
+    }
     out_ << ") -> Tensor:\n";
   }
 
@@ -180,13 +183,16 @@ private:
     const std::string bias = region_.bias != nullptr ? "attn_bias" : "None";
     if (arguments.portable) {
       out_ << "  context = torch.scaled_dot_product_attention(q, k, v, " << bias << ", 0., "
-           << (arguments.causal ? "True" : "False") << ", scale=self.scale" << (is_grouped() ? ", enable_gqa=True" : "")
-           << ")\n";
+           << (arguments.causal                ? "True"
+               : arguments.causal_without_bias ? "attn_bias is None"
+                                               : "False")
+           << ", scale=self.scale" << (is_grouped() ? ", enable_gqa=True" : "") << ")\n";
       if (arguments.nan_in_hidden_rows) out_ << "  context = nan_in_hidden_rows(context, attn_bias, False)\n";
       return;
     }
     out_ << "  context = ops.flashconvert.attention(q, k, v, " << bias << ", scale=self.scale";
     if (arguments.causal) out_ << ", causal=True";
+    if (arguments.causal_without_bias) out_ << ", causal=attn_bias is None";
     if (arguments.window[0] != -1 || arguments.window[1] != -1) {
       out_ << ", window=[" << arguments.window[0] << ", " << arguments.window[1] << "]";
     }

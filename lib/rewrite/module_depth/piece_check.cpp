@@ -99,7 +99,7 @@ struct Lengths {
 // Draws the inputs of a piece, equal values once.
 class InputMaker {
 public:
-  InputMaker(const FusedRegion& region, const std::array<InputRoot, 3>& roots, Lengths lengths,
+  InputMaker(const FusedRegion& region, const std::array<InputRoot, 3>& roots, Lengths lengths, bool has_bias,
              at::TensorOptions options)
       : options_(options), generator_(at::make_generator<at::CPUGeneratorImpl>(kSeed)) {
     for (std::size_t operand = 0; operand < 3; ++operand) {
@@ -111,12 +111,16 @@ public:
           batch_first ? draw({lengths.batch, length, features}) : draw({length, lengths.batch, features});
     }
     const std::int64_t keys = roots[1].value == roots[0].value ? lengths.query : lengths.key;
-    if (region.bias != nullptr) {
+    if (region.bias != nullptr && has_bias) {
       inputs_[region.bias] = draw({lengths.batch, region.operands[0].heads, lengths.query, keys});
     }
   }
 
-  c10::IValue of(Value* value) const { return inputs_.at(value); }
+  // None for the bias, where it is left out.
+  c10::IValue of(Value* value) const {
+    const auto found = inputs_.find(value);
+    return found == inputs_.end() ? c10::IValue() : c10::IValue(found->second);
+  }
 
 private:
   static constexpr std::uint64_t kSeed = 20;
@@ -153,11 +157,12 @@ std::optional<std::string> disagreement(const at::Tensor& expected, const at::Te
 
 std::optional<std::string> check_shape(const FusedRegion& region, const std::array<InputRoot, 3>& roots,
                                        const PieceBuilder& piece, const torch::jit::Code& code, const Module& self,
-                                       Module& fused, Lengths lengths) {
+                                       Module& fused, Lengths lengths, bool has_bias) {
   const at::Tensor weight = module_below(self, region.operands[0].projection.weight.holder)
                                 .attr(region.operands[0].projection.weight.name)
                                 .toTensor();
-  const InputMaker inputs(region, roots, lengths, at::TensorOptions(weight.device()).dtype(weight.scalar_type()));
+  const InputMaker inputs(region, roots, lengths, has_bias,
+                          at::TensorOptions(weight.device()).dtype(weight.scalar_type()));
   torch::jit::Stack stack{self._ivalue()};
   for (std::size_t i = 1; i < piece.inputs().size(); ++i) stack.push_back(inputs.of(piece.inputs()[i]));
   torch::jit::InterpreterState(code).run(stack);
@@ -184,7 +189,9 @@ std::optional<std::string> check_against_region(const FusedRegion& region, const
   try {
     const torch::jit::Code code(piece.graph(), "attention_region");
     for (const Lengths lengths : {Lengths{2, 3, 5}, Lengths{3, 4, 2}, Lengths{1, 1, 7}}) {
-      if (auto reason = check_shape(region, roots, piece, code, self, fused, lengths)) return reason;
+      if (auto reason = check_shape(region, roots, piece, code, self, fused, lengths, true)) return reason;
+      if (region.bias == nullptr || region.bias->type()->kind() != c10::TypeKind::OptionalType) continue;
+      if (auto reason = check_shape(region, roots, piece, code, self, fused, lengths, false)) return reason;
     }
   } catch (const std::exception& error) {
     return std::string("it does not run: ") + error.what();

@@ -1,6 +1,7 @@
 // The part of a graph that a FusedAttention module takes over.
 #include "rewrite/module_depth/region.h"
 
+#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/ir/constants.h>
 
@@ -62,6 +63,15 @@ bool read_scale(Value* value, Layouts& layouts, double& scale) {
   return number.has_value();
 }
 
+// A constant, or whether there is no bias.
+bool read_causal(Node* node, AttentionArguments& arguments) {
+  if (read_constant(node->input(5), arguments.causal)) return true;
+  const Node* question = node->input(5)->node();
+  arguments.causal_without_bias =
+      question->kind() == c10::aten::__is__ && question->input(0) == node->input(3) && question->input(1)->mustBeNone();
+  return arguments.causal_without_bias;
+}
+
 bool read_window(Value* value, std::array<std::int64_t, 2>& window) {
   const auto constant = torch::jit::toIValue(value);
   if (!constant || !constant->isIntList() || constant->toIntVector().size() != 2) return false;
@@ -70,7 +80,7 @@ bool read_window(Value* value, std::array<std::int64_t, 2>& window) {
 }
 
 bool read_fused_arguments(Node* node, Layouts& layouts, AttentionArguments& arguments) {
-  return read_scale(node->input(4), layouts, arguments.scale) && read_constant(node->input(5), arguments.causal) &&
+  return read_scale(node->input(4), layouts, arguments.scale) && read_causal(node, arguments) &&
          read_window(node->input(6), arguments.window) && read_constant(node->input(7), arguments.softcap) &&
          read_constant(node->input(8), arguments.zero_masked_rows) &&
          read_constant(node->input(9), arguments.bottom_right);
@@ -80,7 +90,7 @@ bool read_portable_arguments(Node* node, std::int64_t head_dim, Layouts& layouts
   arguments.portable = true;
   double dropout = 1.0;
   if (!read_constant(node->input(4), dropout) || dropout != 0.0) return false;
-  if (!read_constant(node->input(5), arguments.causal)) return false;
+  if (!read_causal(node, arguments)) return false;
   if (!node->input(6)->mustBeNone()) return read_scale(node->input(6), layouts, arguments.scale);
   arguments.scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
   return true;
@@ -254,7 +264,12 @@ bool may_write(const Node* node) {
     const auto type = node->input(0)->type()->cast<c10::ClassType>();
     return !type || may_write(method_graph(type, node->s(torch::jit::attr::name))->block());
   }
-  if (node->kind() == c10::prim::SetAttr || node->kind() == c10::prim::CallFunction) return true;
+  if (node->kind() == c10::prim::CallFunction) {
+    const auto type = node->input(0)->type()->cast<c10::FunctionType>();
+    auto* function = type ? torch::jit::tryToGraphFunction(*type->function()) : nullptr;
+    return !function || may_write(function->graph()->block());
+  }
+  if (node->kind() == c10::prim::SetAttr) return true;
   const auto* schema = node->maybeSchema();
   if (schema != nullptr && schema->is_mutable()) return true;
   const auto blocks = node->blocks();

@@ -24,6 +24,7 @@ struct AttentionArguments {
   bool portable = false;  // aten::scaled_dot_product_attention
   double scale = 1.0;
   bool causal = false;
+  bool causal_without_bias = false;  // the bias is an Optional, and the mask is causal where it is None
   std::array<std::int64_t, 2> window{-1, -1};
   double softcap = 0.0;
   bool zero_masked_rows = false;

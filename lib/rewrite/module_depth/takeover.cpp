@@ -72,10 +72,11 @@ Reason check_same_shapes(const std::vector<ParameterRows>& parameters, const std
 }
 
 Reason check_sole_use(const std::vector<TakenAttribute>& taken, const std::vector<ParameterRows>& parameters,
-                      const std::vector<Module>& instances, const MethodKey& method, const UsageIndex& usage) {
+                      const std::vector<Module>& instances, const std::set<MethodKey>& methods,
+                      const UsageIndex& usage) {
   for (const TakenAttribute& attribute : taken) {
     const c10::ClassTypePtr type = module_below(instances.front(), attribute.holder).type();
-    if (!usage.is_read_only_by(method, type, attribute.name))
+    if (!usage.is_read_only_by(methods, type, attribute.name))
       return "'" + attribute.name + "' is used by other code too";
     for (const Module& instance : instances) {
       const c10::IValue value = module_below(instance, attribute.holder).attr(attribute.name);
@@ -123,7 +124,7 @@ Path common_holder(const std::vector<TakenAttribute>& taken) {
 }
 
 Reason obstacle_to_taking(const std::vector<TakenAttribute>& taken, const FusedSpec& spec,
-                          const std::vector<Module>& instances, const MethodKey& method, const Module& root,
+                          const std::vector<Module>& instances, const std::set<MethodKey>& methods, const Module& root,
                           const UsageIndex& usage) {
   const auto parameters = parameters_of(spec);
   std::set<Path> holders{common_holder(taken)};
@@ -132,7 +133,7 @@ Reason obstacle_to_taking(const std::vector<TakenAttribute>& taken, const FusedS
     if (Reason reason = check_holders(holder, instances, root)) return reason;
   }
   if (Reason reason = check_same_shapes(parameters, instances)) return reason;
-  return check_sole_use(taken, parameters, instances, method, usage);
+  return check_sole_use(taken, parameters, instances, methods, usage);
 }
 
 bool still_reads(Graph& graph, const Module& self, const std::vector<TakenAttribute>& taken) {

@@ -25,11 +25,12 @@ std::vector<TakenAttribute> taken_attributes(const FusedSpec& spec);
 // The deepest module below self that holds them all: where the FusedAttention belongs.
 std::vector<std::string> common_holder(const std::vector<TakenAttribute>& taken);
 
-// Why the attributes cannot be taken from these instances of one type (by the method `method` alone), or nothing: they
+// Why the attributes cannot be taken from these instances of one type (by these methods alone), or nothing: they
 // are shared, read by other code, or the modules that hold them are also reached by another way.
 std::optional<std::string> obstacle_to_taking(const std::vector<TakenAttribute>& taken, const FusedSpec& spec,
-                                              const std::vector<torch::jit::Module>& instances, const MethodKey& method,
-                                              const torch::jit::Module& root, const UsageIndex& usage);
+                                              const std::vector<torch::jit::Module>& instances,
+                                              const std::set<MethodKey>& methods, const torch::jit::Module& root,
+                                              const UsageIndex& usage);
 
 // Whether the graph still reads one of the attributes.
 bool still_reads(torch::jit::Graph& graph, const torch::jit::Module& self, const std::vector<TakenAttribute>& taken);

@@ -4,6 +4,7 @@
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "rewrite/module_tree.h"
@@ -65,10 +66,11 @@ int UsageIndex::holders(const at::Tensor& tensor) const {
   return found == storages_.end() ? 0 : found->second;
 }
 
-bool UsageIndex::is_read_only_by(const MethodKey& method, const c10::ClassTypePtr& type,
+bool UsageIndex::is_read_only_by(const std::set<MethodKey>& methods, const c10::ClassTypePtr& type,
                                  const std::string& attribute) const {
   const auto found = readers_.find({type.get(), attribute});
-  return found == readers_.end() || (found->second.size() == 1 && *found->second.begin() == method);
+  return found == readers_.end() ||
+         std::includes(methods.begin(), methods.end(), found->second.begin(), found->second.end());
 }
 
 }  // namespace flashconvert::rewrite

@@ -27,7 +27,8 @@ public:
   int holders(const at::Tensor& tensor) const;
 
   // Whether no other method (or hook) in the tree reads this attribute of the type.
-  bool is_read_only_by(const MethodKey& method, const c10::ClassTypePtr& type, const std::string& attribute) const;
+  bool is_read_only_by(const std::set<MethodKey>& methods, const c10::ClassTypePtr& type,
+                       const std::string& attribute) const;
 
 private:
   void count_attributes(const torch::jit::Module& module);
