@@ -223,7 +223,7 @@ bool takes(const Kernel& kernel, const AttentionProblem& problem, int compute_ca
          problem.value_dim <= kernel.value_dim && runs_on(kernel, compute_capability) && kernel.accepts(problem);
 }
 
-// The first row that takes the problem; among those of one name, where a name is given.
+// The first row that takes the problem (with_heads_in_memory); among those of one name, where a name is given.
 const Kernel* find_kernel(const AttentionProblem& problem, int compute_capability, const char* name = nullptr) {
   if (!is_valid(problem)) return nullptr;
   for (const Kernel& kernel : kKernels) {
@@ -241,7 +241,7 @@ bool is_empty(const AttentionProblem& problem) {
 }  // namespace
 
 const char* select_kernel(const AttentionProblem& problem, int compute_capability) {
-  const Kernel* kernel = find_kernel(problem, compute_capability);
+  const Kernel* kernel = find_kernel(with_heads_in_memory(problem), compute_capability);
   return kernel == nullptr ? nullptr : kernel->name;
 }
 
@@ -249,7 +249,8 @@ std::size_t workspace_bytes(const AttentionProblem& problem, int compute_capabil
   return workspace_bytes_with(nullptr, problem, compute_capability);
 }
 
-std::size_t workspace_bytes_with(const char* kernel_name, const AttentionProblem& problem, int compute_capability) {
+std::size_t workspace_bytes_with(const char* kernel_name, const AttentionProblem& given, int compute_capability) {
+  const AttentionProblem problem = with_heads_in_memory(given);
   const Kernel* kernel = find_kernel(problem, compute_capability, kernel_name);
   return kernel == nullptr ? 0 : kernel->workspace_bytes(problem);
 }
@@ -258,7 +259,8 @@ int attention_forward(const AttentionProblem& problem, void* workspace, void* st
   return attention_forward_with(nullptr, problem, workspace, stream);
 }
 
-int attention_forward_with(const char* kernel_name, const AttentionProblem& problem, void* workspace, void* stream) {
+int attention_forward_with(const char* kernel_name, const AttentionProblem& given, void* workspace, void* stream) {
+  const AttentionProblem problem = with_heads_in_memory(given);
   int compute_capability = 0;
   if (const cudaError_t error = current_compute_capability(compute_capability); error != cudaSuccess) return error;
   const Kernel* kernel = find_kernel(problem, compute_capability, kernel_name);
@@ -267,7 +269,8 @@ int attention_forward_with(const char* kernel_name, const AttentionProblem& prob
   return kernel->launch(problem, workspace, static_cast<cudaStream_t>(stream));
 }
 
-std::vector<const char*> kernels_that_take(const AttentionProblem& problem, int compute_capability) {
+std::vector<const char*> kernels_that_take(const AttentionProblem& given, int compute_capability) {
+  const AttentionProblem problem = with_heads_in_memory(given);
   std::vector<const char*> names;
   if (!is_valid(problem)) return names;
   for (const Kernel& kernel : kKernels) {

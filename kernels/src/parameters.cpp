@@ -70,6 +70,12 @@ bool is_valid(const AttentionProblem& problem) {
   return problem.batch <= kMostBlocks / problem.heads && problem.batch * problem.heads <= kMostBlocks / tiles;
 }
 
+AttentionProblem with_heads_in_memory(AttentionProblem problem) {
+  const bool is_expanded = problem.key.head_stride == 0 && problem.value.head_stride == 0;
+  if (is_expanded && problem.key_heads > 1 && problem.heads % problem.key_heads == 0) problem.key_heads = 1;
+  return problem;
+}
+
 bool is_plain(const AttentionProblem& problem) {
   // The plain kernels take the maximum before the scale is applied, so it has to be positive.
   return problem.bias.kind == BiasKind::kNone && !(problem.softcap > 0.F) && problem.scale > 0.F &&

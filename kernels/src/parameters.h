@@ -62,6 +62,10 @@ inline constexpr std::int64_t kLongestSequence = std::int64_t{1} << 29;
 // Whether the sizes are ones that any kernel takes (dimensions 1 to 256, whole groups of heads, lengths, block count).
 bool is_valid(const AttentionProblem& problem);
 
+// The same problem with as many heads of keys and values as there are in memory: one, where one was expanded to several
+// (strides of 0), which the copy engine could not read and nobody would pack.
+AttentionProblem with_heads_in_memory(AttentionProblem problem);
+
 // Whether the scores need nothing but scaling and a window, and every row can be copied 16 bytes at a time.
 bool is_plain(const AttentionProblem& problem);
 

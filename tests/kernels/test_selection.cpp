@@ -137,8 +137,10 @@ TEST_CASE("what the copy engine cannot read goes to the general kernels", "[sele
   problem.key.row_stride = 68;  // not a multiple of 16 bytes
   CHECK(selected(problem, 90) == "sm80-mma-f16-d64-general");
   problem = problem_of(DType::kFloat16, 64);
-  problem.value.head_stride = 0;  // one head for all, expanded
+  problem.value.head_stride = 0;  // one head of values for all, expanded
   CHECK(selected(problem, 90) == "sm80-mma-f16-d64");
+  problem.key.head_stride = 0;  // and one of keys: grouped heads
+  CHECK(selected(problem, 90) == "sm90-wgmma-f16-d64-rows128");
   problem = problem_of(DType::kFloat16, 64);
   problem.key_length = 0;
   CHECK(selected(problem, 90) == "sm80-mma-f16-d64");
