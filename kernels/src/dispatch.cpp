@@ -5,7 +5,8 @@
 #include <cuda_runtime.h>
 
 #include <array>
-#include <cstring>
+#include <cstddef>
+#include <string_view>
 
 #include "device_facts.h"
 #include "flashconvert/kernels/attention.h"
@@ -17,8 +18,22 @@
 namespace flashconvert::kernels {
 namespace {
 
+using KernelName = std::array<char, 40>;
+
+constexpr KernelName full_name(std::string_view engine, DType dtype, std::string_view tile) {
+  KernelName name = {};
+  std::size_t length = 0;
+  const auto append = [&](std::string_view part) {
+    for (const char character : part) name[length++] = character;
+  };
+  append(engine);
+  append(dtype == DType::kFloat16 ? "-f16-" : dtype == DType::kBFloat16 ? "-bf16-" : "-f32-");
+  append(tile);
+  return name;
+}
+
 struct Kernel {
-  const char* name;
+  KernelName name;  // ends with a zero
   // The compute capability that it needs; `exact_architecture` for code (sm_90a) that no other architecture runs.
   int compute_capability;
   bool exact_architecture;
@@ -48,8 +63,8 @@ bool accepts_wgmma(const AttentionProblem& problem) {
 }
 
 template <DType kDType, int kHeadDim, Variant kVariant, Lengths kLengths = Lengths::kLong>
-constexpr Kernel mma16(const char* name) {
-  return {name,
+constexpr Kernel mma16(std::string_view tile) {
+  return {full_name("sm80-mma", kDType, tile),
           kSm80,
           false,
           kDType,
@@ -67,8 +82,8 @@ constexpr Kernel mma16(const char* name) {
 // The heads that have no short tiles: their ordinary ones, where splitting the keys among blocks beats Hopper's
 // kernels.
 template <DType kDType, int kHeadDim, Variant kVariant>
-constexpr Kernel mma16_split(const char* name) {
-  Kernel kernel = mma16<kDType, kHeadDim, kVariant>(name);
+constexpr Kernel mma16_split(std::string_view tile) {
+  Kernel kernel = mma16<kDType, kHeadDim, kVariant>(tile);
   kernel.accepts = [](const AttentionProblem& problem) {
     return is_short(problem) && has_keys_to_split(problem) && accepts<kVariant, Lengths::kLong>(problem);
   };
@@ -78,8 +93,8 @@ constexpr Kernel mma16_split(const char* name) {
 constexpr int kSm90 = 90;
 
 template <DType kDType, class Tile, bool (*suits)(const AttentionProblem&) = accepts_any>
-constexpr Kernel wgmma(const char* name) {
-  return {name,
+constexpr Kernel wgmma(std::string_view tile) {
+  return {full_name("sm90-wgmma", kDType, tile),
           kSm90,
           true,
           kDType,
@@ -91,9 +106,9 @@ constexpr Kernel wgmma(const char* name) {
 }
 
 template <int kHeadDim, Lengths kLengths = Lengths::kLong>
-constexpr Kernel tf32x3(const char* name) {
+constexpr Kernel tf32x3(std::string_view tile) {
   return {
-      name,
+      full_name("sm80-tf32x3", DType::kFloat32, tile),
       kSm80,
       false,
       DType::kFloat32,
@@ -104,114 +119,84 @@ constexpr Kernel tf32x3(const char* name) {
       launch_tf32x3<kHeadDim, kLengths>};
 }
 
-constexpr DType kF16 = DType::kFloat16;
-constexpr DType kBF16 = DType::kBFloat16;
 constexpr Variant kPlain = Variant::kPlain;
 constexpr Variant kGeneral = Variant::kGeneral;
 constexpr Lengths kShort = Lengths::kShort;
 
 // In order of preference within a dtype: for few queries the short tiles; then Hopper's own; then the general ones.
 // Within each the smallest bucket that holds the head, plain before general.
-constexpr std::array kKernels = {
-    mma16<kF16, 32, kPlain, kShort>("sm80-mma-f16-d32-short"),
-    mma16<kF16, 32, kGeneral, kShort>("sm80-mma-f16-d32-general-short"),
-    mma16<kF16, 64, kPlain, kShort>("sm80-mma-f16-d64-short"),
-    mma16<kF16, 64, kGeneral, kShort>("sm80-mma-f16-d64-general-short"),
-    mma16<kF16, 96, kPlain, kShort>("sm80-mma-f16-d96-short"),
-    mma16<kF16, 96, kGeneral, kShort>("sm80-mma-f16-d96-general-short"),
-    mma16<kF16, 128, kPlain, kShort>("sm80-mma-f16-d128-short"),
-    mma16<kF16, 128, kGeneral, kShort>("sm80-mma-f16-d128-general-short"),
-    mma16_split<kF16, 192, kPlain>("sm80-mma-f16-d192-short"),
-    mma16_split<kF16, 192, kGeneral>("sm80-mma-f16-d192-general-short"),
-    mma16_split<kF16, 256, kPlain>("sm80-mma-f16-d256-short"),
-    mma16_split<kF16, 256, kGeneral>("sm80-mma-f16-d256-general-short"),
-    wgmma<kF16, sm90::D32, sm90::fills_192_rows>("sm90-wgmma-f16-d32"),
-    wgmma<kF16, sm90::D64, sm90::fills_192_rows>("sm90-wgmma-f16-d64"),
-    wgmma<kF16, sm90::D64Rows128>("sm90-wgmma-f16-d64-rows128"),
-    wgmma<kF16, sm90::D96, sm90::fills_192_rows>("sm90-wgmma-f16-d96"),
-    wgmma<kF16, sm90::D96Rows128>("sm90-wgmma-f16-d96-rows128"),
-    wgmma<kF16, sm90::D128Long, sm90::has_many_keys>("sm90-wgmma-f16-d128-long"),
-    wgmma<kF16, sm90::D128>("sm90-wgmma-f16-d128"),
-    wgmma<kF16, sm90::D192V128>("sm90-wgmma-f16-d192-v128"),
-    wgmma<kF16, sm90::D192>("sm90-wgmma-f16-d192"),
-    wgmma<kF16, sm90::D256>("sm90-wgmma-f16-d256"),
-    wgmma<kF16, sm90::D64Capped>("sm90-wgmma-f16-d64-capped"),
-    wgmma<kF16, sm90::D128Capped>("sm90-wgmma-f16-d128-capped"),
-    wgmma<kF16, sm90::D256Capped>("sm90-wgmma-f16-d256-capped"),
-    wgmma<kF16, sm90::D64KeyBias>("sm90-wgmma-f16-d64-key-bias"),
-    wgmma<kF16, sm90::D128KeyBias>("sm90-wgmma-f16-d128-key-bias"),
-    wgmma<kF16, sm90::D64Bias>("sm90-wgmma-f16-d64-bias"),
-    wgmma<kF16, sm90::D128Bias>("sm90-wgmma-f16-d128-bias"),
-    wgmma<kF16, sm90::D64General>("sm90-wgmma-f16-d64-general"),
-    wgmma<kF16, sm90::D128General>("sm90-wgmma-f16-d128-general"),
-    wgmma<kF16, sm90::D256General>("sm90-wgmma-f16-d256-general"),
-    mma16<kF16, 32, kPlain>("sm80-mma-f16-d32"),
-    mma16<kF16, 32, kGeneral>("sm80-mma-f16-d32-general"),
-    mma16<kF16, 64, kPlain>("sm80-mma-f16-d64"),
-    mma16<kF16, 64, kGeneral>("sm80-mma-f16-d64-general"),
-    mma16<kF16, 96, kPlain>("sm80-mma-f16-d96"),
-    mma16<kF16, 96, kGeneral>("sm80-mma-f16-d96-general"),
-    mma16<kF16, 128, kPlain>("sm80-mma-f16-d128"),
-    mma16<kF16, 128, kGeneral>("sm80-mma-f16-d128-general"),
-    mma16<kF16, 192, kPlain>("sm80-mma-f16-d192"),
-    mma16<kF16, 192, kGeneral>("sm80-mma-f16-d192-general"),
-    mma16<kF16, 256, kPlain>("sm80-mma-f16-d256"),
-    mma16<kF16, 256, kGeneral>("sm80-mma-f16-d256-general"),
-    mma16<kBF16, 32, kPlain, kShort>("sm80-mma-bf16-d32-short"),
-    mma16<kBF16, 32, kGeneral, kShort>("sm80-mma-bf16-d32-general-short"),
-    mma16<kBF16, 64, kPlain, kShort>("sm80-mma-bf16-d64-short"),
-    mma16<kBF16, 64, kGeneral, kShort>("sm80-mma-bf16-d64-general-short"),
-    mma16<kBF16, 96, kPlain, kShort>("sm80-mma-bf16-d96-short"),
-    mma16<kBF16, 96, kGeneral, kShort>("sm80-mma-bf16-d96-general-short"),
-    mma16<kBF16, 128, kPlain, kShort>("sm80-mma-bf16-d128-short"),
-    mma16<kBF16, 128, kGeneral, kShort>("sm80-mma-bf16-d128-general-short"),
-    mma16_split<kBF16, 192, kPlain>("sm80-mma-bf16-d192-short"),
-    mma16_split<kBF16, 192, kGeneral>("sm80-mma-bf16-d192-general-short"),
-    mma16_split<kBF16, 256, kPlain>("sm80-mma-bf16-d256-short"),
-    mma16_split<kBF16, 256, kGeneral>("sm80-mma-bf16-d256-general-short"),
-    wgmma<kBF16, sm90::D32, sm90::fills_192_rows>("sm90-wgmma-bf16-d32"),
-    wgmma<kBF16, sm90::D64, sm90::fills_192_rows>("sm90-wgmma-bf16-d64"),
-    wgmma<kBF16, sm90::D64Rows128>("sm90-wgmma-bf16-d64-rows128"),
-    wgmma<kBF16, sm90::D96, sm90::fills_192_rows>("sm90-wgmma-bf16-d96"),
-    wgmma<kBF16, sm90::D96Rows128>("sm90-wgmma-bf16-d96-rows128"),
-    wgmma<kBF16, sm90::D128Long, sm90::has_many_keys>("sm90-wgmma-bf16-d128-long"),
-    wgmma<kBF16, sm90::D128>("sm90-wgmma-bf16-d128"),
-    wgmma<kBF16, sm90::D192V128>("sm90-wgmma-bf16-d192-v128"),
-    wgmma<kBF16, sm90::D192>("sm90-wgmma-bf16-d192"),
-    wgmma<kBF16, sm90::D256>("sm90-wgmma-bf16-d256"),
-    wgmma<kBF16, sm90::D64Capped>("sm90-wgmma-bf16-d64-capped"),
-    wgmma<kBF16, sm90::D128Capped>("sm90-wgmma-bf16-d128-capped"),
-    wgmma<kBF16, sm90::D256Capped>("sm90-wgmma-bf16-d256-capped"),
-    wgmma<kBF16, sm90::D64KeyBias>("sm90-wgmma-bf16-d64-key-bias"),
-    wgmma<kBF16, sm90::D128KeyBias>("sm90-wgmma-bf16-d128-key-bias"),
-    wgmma<kBF16, sm90::D64Bias>("sm90-wgmma-bf16-d64-bias"),
-    wgmma<kBF16, sm90::D128Bias>("sm90-wgmma-bf16-d128-bias"),
-    wgmma<kBF16, sm90::D64General>("sm90-wgmma-bf16-d64-general"),
-    wgmma<kBF16, sm90::D128General>("sm90-wgmma-bf16-d128-general"),
-    wgmma<kBF16, sm90::D256General>("sm90-wgmma-bf16-d256-general"),
-    mma16<kBF16, 32, kPlain>("sm80-mma-bf16-d32"),
-    mma16<kBF16, 32, kGeneral>("sm80-mma-bf16-d32-general"),
-    mma16<kBF16, 64, kPlain>("sm80-mma-bf16-d64"),
-    mma16<kBF16, 64, kGeneral>("sm80-mma-bf16-d64-general"),
-    mma16<kBF16, 96, kPlain>("sm80-mma-bf16-d96"),
-    mma16<kBF16, 96, kGeneral>("sm80-mma-bf16-d96-general"),
-    mma16<kBF16, 128, kPlain>("sm80-mma-bf16-d128"),
-    mma16<kBF16, 128, kGeneral>("sm80-mma-bf16-d128-general"),
-    mma16<kBF16, 192, kPlain>("sm80-mma-bf16-d192"),
-    mma16<kBF16, 192, kGeneral>("sm80-mma-bf16-d192-general"),
-    mma16<kBF16, 256, kPlain>("sm80-mma-bf16-d256"),
-    mma16<kBF16, 256, kGeneral>("sm80-mma-bf16-d256-general"),
-    tf32x3<32, kShort>("sm80-tf32x3-f32-d32-short"),
-    tf32x3<64, kShort>("sm80-tf32x3-f32-d64-short"),
-    tf32x3<96, kShort>("sm80-tf32x3-f32-d96-short"),
-    tf32x3<128, kShort>("sm80-tf32x3-f32-d128-short"),
-    tf32x3<32>("sm80-tf32x3-f32-d32"),
-    tf32x3<64>("sm80-tf32x3-f32-d64"),
-    tf32x3<96>("sm80-tf32x3-f32-d96"),
-    tf32x3<128>("sm80-tf32x3-f32-d128"),
-    tf32x3<192>("sm80-tf32x3-f32-d192"),
-    tf32x3<256>("sm80-tf32x3-f32-d256"),
+template <DType kDType>
+constexpr std::array k16BitKernels = {
+    mma16<kDType, 32, kPlain, kShort>("d32-short"),
+    mma16<kDType, 32, kGeneral, kShort>("d32-general-short"),
+    mma16<kDType, 64, kPlain, kShort>("d64-short"),
+    mma16<kDType, 64, kGeneral, kShort>("d64-general-short"),
+    mma16<kDType, 96, kPlain, kShort>("d96-short"),
+    mma16<kDType, 96, kGeneral, kShort>("d96-general-short"),
+    mma16<kDType, 128, kPlain, kShort>("d128-short"),
+    mma16<kDType, 128, kGeneral, kShort>("d128-general-short"),
+    mma16_split<kDType, 192, kPlain>("d192-short"),
+    mma16_split<kDType, 192, kGeneral>("d192-general-short"),
+    mma16_split<kDType, 256, kPlain>("d256-short"),
+    mma16_split<kDType, 256, kGeneral>("d256-general-short"),
+    wgmma<kDType, sm90::D32, sm90::fills_192_rows>("d32"),
+    wgmma<kDType, sm90::D64, sm90::fills_192_rows>("d64"),
+    wgmma<kDType, sm90::D64Rows128>("d64-rows128"),
+    wgmma<kDType, sm90::D96, sm90::fills_192_rows>("d96"),
+    wgmma<kDType, sm90::D96Rows128>("d96-rows128"),
+    wgmma<kDType, sm90::D128Long, sm90::has_many_keys>("d128-long"),
+    wgmma<kDType, sm90::D128>("d128"),
+    wgmma<kDType, sm90::D192V128>("d192-v128"),
+    wgmma<kDType, sm90::D192>("d192"),
+    wgmma<kDType, sm90::D256>("d256"),
+    wgmma<kDType, sm90::D64Capped>("d64-capped"),
+    wgmma<kDType, sm90::D128Capped>("d128-capped"),
+    wgmma<kDType, sm90::D256Capped>("d256-capped"),
+    wgmma<kDType, sm90::D64KeyBias>("d64-key-bias"),
+    wgmma<kDType, sm90::D128KeyBias>("d128-key-bias"),
+    wgmma<kDType, sm90::D64Bias>("d64-bias"),
+    wgmma<kDType, sm90::D128Bias>("d128-bias"),
+    wgmma<kDType, sm90::D64General>("d64-general"),
+    wgmma<kDType, sm90::D128General>("d128-general"),
+    wgmma<kDType, sm90::D256General>("d256-general"),
+    mma16<kDType, 32, kPlain>("d32"),
+    mma16<kDType, 32, kGeneral>("d32-general"),
+    mma16<kDType, 64, kPlain>("d64"),
+    mma16<kDType, 64, kGeneral>("d64-general"),
+    mma16<kDType, 96, kPlain>("d96"),
+    mma16<kDType, 96, kGeneral>("d96-general"),
+    mma16<kDType, 128, kPlain>("d128"),
+    mma16<kDType, 128, kGeneral>("d128-general"),
+    mma16<kDType, 192, kPlain>("d192"),
+    mma16<kDType, 192, kGeneral>("d192-general"),
+    mma16<kDType, 256, kPlain>("d256"),
+    mma16<kDType, 256, kGeneral>("d256-general"),
 };
+
+constexpr std::array kFloat32Kernels = {
+    tf32x3<32, kShort>("d32-short"),
+    tf32x3<64, kShort>("d64-short"),
+    tf32x3<96, kShort>("d96-short"),
+    tf32x3<128, kShort>("d128-short"),
+    tf32x3<32>("d32"),
+    tf32x3<64>("d64"),
+    tf32x3<96>("d96"),
+    tf32x3<128>("d128"),
+    tf32x3<192>("d192"),
+    tf32x3<256>("d256"),
+};
+
+template <std::size_t... kSizes>
+constexpr auto joined(const std::array<Kernel, kSizes>&... tables) {
+  std::array<Kernel, (kSizes + ...)> all = {};
+  std::size_t next = 0;
+  const auto append = [&](const auto& table) {
+    for (const Kernel& kernel : table) all[next++] = kernel;
+  };
+  (append(tables), ...);
+  return all;
+}
+constexpr auto kKernels = joined(k16BitKernels<DType::kFloat16>, k16BitKernels<DType::kBFloat16>, kFloat32Kernels);
 
 bool runs_on(const Kernel& kernel, int compute_capability) {
   return kernel.exact_architecture ? compute_capability == kernel.compute_capability
@@ -227,7 +212,8 @@ bool takes(const Kernel& kernel, const AttentionProblem& problem, int compute_ca
 const Kernel* find_kernel(const AttentionProblem& problem, int compute_capability, const char* name = nullptr) {
   if (!is_valid(problem)) return nullptr;
   for (const Kernel& kernel : kKernels) {
-    if ((name == nullptr || std::strcmp(name, kernel.name) == 0) && takes(kernel, problem, compute_capability)) {
+    if ((name == nullptr || kernel.name.data() == std::string_view(name)) &&
+        takes(kernel, problem, compute_capability)) {
       return &kernel;
     }
   }
@@ -242,7 +228,7 @@ bool is_empty(const AttentionProblem& problem) {
 
 const char* select_kernel(const AttentionProblem& problem, int compute_capability) {
   const Kernel* kernel = find_kernel(with_heads_in_memory(problem), compute_capability);
-  return kernel == nullptr ? nullptr : kernel->name;
+  return kernel == nullptr ? nullptr : kernel->name.data();
 }
 
 std::size_t workspace_bytes(const AttentionProblem& problem, int compute_capability) {
@@ -274,7 +260,7 @@ std::vector<const char*> kernels_that_take(const AttentionProblem& given, int co
   std::vector<const char*> names;
   if (!is_valid(problem)) return names;
   for (const Kernel& kernel : kKernels) {
-    if (takes(kernel, problem, compute_capability)) names.push_back(kernel.name);
+    if (takes(kernel, problem, compute_capability)) names.push_back(kernel.name.data());
   }
   return names;
 }
