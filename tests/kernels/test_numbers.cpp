@@ -65,8 +65,8 @@ TEST_CASE("scores that are all equal, or plus and minus ten thousand", "[numbers
   }
 }
 
-// The running maximum rises with every tile of keys, by less and by more than the softmax lets weights exceed 1, whichever
-// way a kernel walks; and where all scores are negative.
+// The running maximum rises with every tile of keys, by less and by more than the softmax lets weights exceed 1,
+// whichever way a kernel walks; and where all scores are negative.
 TEST_CASE("scores that rise or fall along the keys, above and below zero", "[numbers]") {
   for (const DType dtype : kDTypes) {
     for (const std::int64_t dim : {32, 64, 96, 128, 192, 256}) {

@@ -76,8 +76,8 @@ struct OnlineSoftmax {
     sum[tile][half] *= rescale;
   }
 
-  // `raise_maximum` for a tile's two rows; returns whether any row of the warp did rise. Lazily, that is asked first, in
-  // a way that costs half as much as finding the maximum, and is nearly always denied.
+  // `raise_maximum` for a tile's two rows; returns whether any row of the warp did rise. Lazily, that is asked first,
+  // in a way that costs half as much as finding the maximum, and is nearly always denied.
   template <int kColumnTiles>
   __device__ __forceinline__ bool raise_maxima(const float (&columns)[kColumnTiles][4], int tile, float (&rescale)[2],
                                                float multiplier) {

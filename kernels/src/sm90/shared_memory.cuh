@@ -60,10 +60,10 @@ struct SharedMemoryPlan {
   static_assert(Tile::kQueryBytes % 1024 == 0 && Tile::kKeyBytes % 1024 == 0 && Tile::kValueBytes % 1024 == 0,
                 "swizzled panels have to start at multiples of 1024 bytes");
 
-  // Readers tell by one lane of each warp. The warp that loads the bias of the keys reads the mailbox too. A bias is read
-  // (and that of the keys written) by ordinary instructions of every lane, so every lane tells: where one does for all,
-  // only __syncwarp orders the others before it, which is no instruction where ptxas knows that the warp has not parted,
-  // and compute-sanitizer finds a race.
+  // Readers tell by one lane of each warp. The warp that loads the bias of the keys reads the mailbox too. A bias is
+  // read (and that of the keys written) by ordinary instructions of every lane, so every lane tells: where one does for
+  // all, only __syncwarp orders the others before it, which is no instruction where ptxas knows that the warp has not
+  // parted, and compute-sanitizer finds a race.
   static constexpr int kReaders = Tile::kWarpgroups * 4;
   static constexpr int kMailboxReaders = kReaders + (Tile::kMode == ScoreMode::kKeyBias ? 1 : 0);
 

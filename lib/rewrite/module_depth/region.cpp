@@ -216,7 +216,8 @@ void collect_nodes(FusedRegion& region, Value* value) {
   }
   Node* node = value->node();
   if (!region.nodes.insert(node).second) return;
-  if (node == region.context->node() && node != region.attention) return collect_nodes(region, region.attention->output());
+  if (node == region.context->node() && node != region.attention)
+    return collect_nodes(region, region.attention->output());
   const std::size_t data_operands = node == region.attention ? 3 : 1;
   for (std::size_t i = 0; i < data_operands; ++i) collect_nodes(region, node->input(i));
 }
