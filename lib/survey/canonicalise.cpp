@@ -128,20 +128,6 @@ bool any_node(const Block* block, const std::function<bool(const Node*)>& predic
   return false;
 }
 
-Graph* callee_graph(const Node* call) {
-  const torch::jit::Function* function = nullptr;
-  if (call->kind() == prim::CallMethod) {
-    const auto type = call->input(0)->type()->cast<c10::ClassType>();
-    function = type ? type->findMethod(call->s(attr::name)) : nullptr;
-  } else if (call->kind() == prim::CallFunction) {
-    const auto type = call->input(0)->type()->cast<c10::FunctionType>();
-    function = type ? type->function() : nullptr;
-  }
-  if (!function) return nullptr;
-  auto* graph_function = torch::jit::tryToGraphFunction(*const_cast<torch::jit::Function*>(function));
-  return graph_function ? graph_function->graph().get() : nullptr;
-}
-
 GraphFunction* callee_function(const Node* call) {
   torch::jit::Function* function =
       call->kind() == prim::CallMethod
@@ -282,6 +268,20 @@ bool has_mutation(const Block* block) {
 }
 
 }  // namespace
+
+Graph* callee_graph(const Node* call) {
+  const torch::jit::Function* function = nullptr;
+  if (call->kind() == prim::CallMethod) {
+    const auto type = call->input(0)->type()->cast<c10::ClassType>();
+    function = type ? type->findMethod(call->s(attr::name)) : nullptr;
+  } else if (call->kind() == prim::CallFunction) {
+    const auto type = call->input(0)->type()->cast<c10::FunctionType>();
+    function = type ? type->function() : nullptr;
+  }
+  if (!function) return nullptr;
+  auto* graph_function = torch::jit::tryToGraphFunction(*const_cast<torch::jit::Function*>(function));
+  return graph_function ? graph_function->graph().get() : nullptr;
+}
 
 bool has_attention_candidate(const Block* block) {
   return any_node(block, [](const Node* node) {

@@ -26,6 +26,9 @@ bool has_attention_candidate(const torch::jit::Block* block);
 // Whether the method makes nested tensors (nn.TransformerEncoder with a padding mask does, in eval mode).
 bool holds_nested_tensors(const torch::jit::Module& module, const std::string& method);
 
+// The graph of the method or function that a call runs; null where that is not known (interfaces, no TorchScript).
+torch::jit::Graph* callee_graph(const torch::jit::Node* call);
+
 // Whether the method or function that a call runs, and all that it calls, hold no in-place operator and no SetAttr.
 bool calls_only_pure_operators(const torch::jit::Node* call);
 

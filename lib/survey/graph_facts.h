@@ -82,6 +82,7 @@ public:
 private:
   Dimension size_origin(torch::jit::Value* tensor, std::int64_t dim) const;
   std::optional<Dimension> size_origin_of_call(torch::jit::Node* call, std::int64_t dim) const;
+  bool is_square_projection(torch::jit::Node* node) const;
   std::optional<Dimension> inferred_length(torch::jit::Node* view, std::int64_t dim) const;
   std::optional<std::int64_t> size_of_part(torch::jit::Node* split, std::int64_t dim) const;
   struct Limits {

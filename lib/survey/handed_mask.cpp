@@ -5,6 +5,7 @@
 
 #include "survey/graph_facts.h"
 #include "survey/mask_expression.h"
+#include "survey/written.h"
 
 namespace flashconvert::survey {
 

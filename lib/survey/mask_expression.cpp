@@ -8,7 +8,7 @@
 #include <limits>
 #include <utility>
 
-#include "survey/canonicalise.h"
+#include "survey/written.h"
 
 namespace flashconvert::survey {
 
@@ -17,40 +17,6 @@ using torch::jit::Value;
 namespace prim = c10::prim;
 namespace aten = c10::aten;
 namespace attr = c10::attr;
-
-namespace {
-
-bool is_written(const Value* value, int depth = 0);
-
-constexpr int kLongestChainOfViews = 16;
-
-bool only_reads(const torch::jit::Use& use, int depth) {
-  const Node* user = use.user;
-  const auto outputs_are_written = [&] {
-    return std::any_of(user->outputs().begin(), user->outputs().end(),
-                       [&](const Value* output) { return is_written(output, depth + 1); });
-  };
-  if (user->kind() == prim::CallMethod || user->kind() == prim::CallFunction) {
-    return calls_only_pure_operators(user) && !outputs_are_written();
-  }
-  const auto* schema = user->maybeSchema();
-  if (!schema || use.offset >= schema->arguments().size()) {
-    return user->kind() != prim::SetAttr && !outputs_are_written();
-  }
-  const auto* alias = schema->arguments()[use.offset].alias_info();
-  return !alias || (!alias->isWrite() && !outputs_are_written());
-}
-
-// Whether an in-place operator may change the tensor after it was made: directly, through a view, or in a call.
-bool is_written(const Value* value, int depth) {
-  return depth > kLongestChainOfViews ||
-         !std::all_of(value->uses().begin(), value->uses().end(),
-                      [&](const torch::jit::Use& use) { return only_reads(use, depth); });
-}
-
-}  // namespace
-
-bool only_reads(const torch::jit::Use& use) { return only_reads(use, 0); }
 
 MaskExpression::MaskExpression(Value* mask, LengthNames lengths, const GraphFacts& facts)
     : lengths_(std::move(lengths)), facts_(facts), piece_(facts, at::kDouble) {

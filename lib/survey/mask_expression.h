@@ -13,10 +13,6 @@
 
 namespace flashconvert::survey {
 
-// Whether what uses a tensor at this place leaves it as it is: no in-place operator changes it, directly, through a
-// view or in a call.
-bool only_reads(const torch::jit::Use& use);
-
 // The names (GraphFacts::size_name) of the two lengths of the scores.
 struct LengthNames {
   std::string queries, keys;

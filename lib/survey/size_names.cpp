@@ -94,12 +94,12 @@ GraphFacts::Dimension GraphFacts::size_origin(Value* tensor, std::int64_t dim) c
     if (is_any_of(node, {"aten::matmul", "aten::bmm"}) && dim >= -2) {
       return size_origin(node->input(dim == -2 ? 0 : 1), dim);
     }
-    if (node->kind() == prim::CallMethod) {
-      if (const auto outside = size_origin_of_call(node, dim)) return size_origin(outside->tensor, outside->dim);
-    }
     if (const auto length = inferred_length(node, dim)) return size_origin(length->tensor, length->dim);
-  } else if (keeps_shape(node)) {
+  } else if (keeps_shape(node) || is_square_projection(node)) {
     return size_origin(node->input(0), dim);
+  }
+  if (node->kind() == prim::CallMethod) {
+    if (const auto outside = size_origin_of_call(node, dim)) return size_origin(outside->tensor, outside->dim);
   }
   if (Node* split = split_of(tensor)) {
     const auto along = integer(split->input(2));
@@ -110,6 +110,13 @@ GraphFacts::Dimension GraphFacts::size_origin(Value* tensor, std::int64_t dim) c
   const bool is_scaled = is_any_of(node, {"aten::mul", "aten::div"}) && number(node->input(1));
   if (is_scaled) return size_origin(node->input(0), dim);
   return {tensor, dim};
+}
+
+// As many features out as in: every size is that of the input, whichever dimension is the last.
+bool GraphFacts::is_square_projection(Node* node) const {
+  if (node->kind() != aten::linear) return false;
+  const auto features = size_from_end(node->input(1), -1);
+  return features && features == size_from_end(node->input(1), -2);
 }
 
 // Where the dimension of a submodule's result is one of an argument's: a linear layer keeps all but the last.

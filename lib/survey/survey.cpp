@@ -267,8 +267,11 @@ void note_other_paths(Survey& survey, std::size_t first_method) {
       for (std::size_t j = first_method; j < survey.methods.size(); ++j) {
         if (j == i) continue;
         for (Site& other : survey.methods[j].sites) {
-          if (is_fused(other) && other.in_proj_weight.defined() && other.in_proj_weight.is_same(layer.in_proj_weight))
+          const bool is_layer = other.entry.form == kEncoderLayerForm;  // in a twin of the method (rewrite/hand_down.h)
+          if (!is_layer && is_fused(other) && other.in_proj_weight.defined() &&
+              other.in_proj_weight.is_same(layer.in_proj_weight)) {
             other.is_other_path = true;
+          }
         }
       }
     }

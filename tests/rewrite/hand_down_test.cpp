@@ -39,10 +39,12 @@ Module masked_attention(const std::string& scores) {
   return module;
 }
 
-Module masked_layer(const std::string& scores) {
+const char* const kResidual = "  return x + self.attention.forward(x, mask)\n";
+
+Module masked_layer(const std::string& scores, const std::string& body) {
   Module module = empty_module("Layer");
   module.register_module("attention", masked_attention(scores));
-  module.define("def forward(self, x, mask):\n  return x + self.attention.forward(x, mask)\n");
+  module.define("def forward(self, x, mask):\n" + body);
   return module;
 }
 
@@ -55,10 +57,10 @@ const char* const kPadded =
 
 // Two layers, called with masks of the model's own.
 Module model_with_masks(const std::string& build, const std::string& scores = kAdded,
-                        const std::string& second = "mask") {
+                        const std::string& second = "mask", const std::string& layer = kResidual) {
   Module module = empty_module("Outer");
-  module.register_module("first", masked_layer(scores));
-  module.register_module("second", masked_layer(scores));
+  module.register_module("first", masked_layer(scores, layer));
+  module.register_module("second", masked_layer(scores, layer));
   module.define("def forward(self, x):\n" + build + "  return self.second.forward(self.first.forward(x, mask), " +
                 second + ")\n");
   return reloaded(module);
@@ -176,6 +178,18 @@ TEST_CASE("only the calls that hand down the mask go to the twin", "[rewrite]") 
   CHECK_FALSE(entries[1].causal);
   CHECK(entries[1].method == "forward");
   check_same(original, converted, 2, 6);
+}
+
+TEST_CASE("a layer may write to other tensors, but not to the mask", "[rewrite]") {
+  const std::string in_place = "  y = self.attention.forward(x, mask)\n  y += x\n  return y\n";
+  const std::string on_mask = "  y = x + self.attention.forward(x, mask)\n  mask.zero_()\n  return y\n";
+  for (const auto& [layer, is_causal] : {std::pair{in_place, true}, {on_mask, false}}) {
+    INFO(layer);
+    Module original = model_with_masks(kTriangle, kAdded, "mask", layer);
+    Module converted = reloaded(original);
+    for (const auto& entry : rewrite_model(converted)) CHECK(entry.causal == is_causal);
+    check_same(original, converted, 2, 6);
+  }
 }
 
 TEST_CASE("a site that is not selected has no twin", "[rewrite]") {

@@ -70,6 +70,23 @@ TEST_CASE("parts of a split along the last dimension, of which each is asked for
   }
 }
 
+TEST_CASE("projections, of which each is asked for its length", "[survey]") {
+  const auto names_of_projections = [](const std::string& other) {
+    return names_of(
+        "  q = torch.linear(x, self.weight)\n  k = " + other +
+            "\n"
+            "  q = q.reshape([q.size(0), q.size(1), 4, -1])\n  k = k.reshape([k.size(0), k.size(1), 4, -1])\n"
+            "  return q, k\n",
+        -3);
+  };
+  const auto same = names_of_projections("torch.linear(x, self.weight)");
+  CHECK(same[0] == same[1]);
+  for (const char* other : {"torch.linear(y, self.weight)", "torch.linear(x, self.weight[:16])"}) {
+    const auto names = names_of_projections(other);
+    CHECK(names[0] != names[1]);
+  }
+}
+
 TEST_CASE("the two lengths of a product", "[survey]") {
   const auto rows = names_of("  s = torch.matmul(x, y.transpose(-2, -1))\n  return s, x, y\n", -2);
   CHECK(rows[0] == rows[1]);
