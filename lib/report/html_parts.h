@@ -17,7 +17,7 @@ extern const char* const kPageScript;
 // One cell: its text is escaped, its class is one of the style's ("number", "path", "good", "bad", "warn", …).
 struct Cell {
   std::string text;
-  std::string css = "";
+  std::string css = {};
 };
 
 // A table with a filter box above it, which the page's script connects.

@@ -1,6 +1,10 @@
 // See cpu.h.
 #include "cpu.h"
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
 #include <algorithm>
 #include <limits>
 
@@ -74,11 +78,20 @@ void ungroup(const Problem& problem, FlashCall& call) {
   }
 }
 
+#ifdef __x86_64__
+bool has_avx512_fp16() {
+  constexpr unsigned int kFeatures = 7;
+  constexpr unsigned int kAvx512Fp16 = 1U << 23;  // of EDX
+  unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(kFeatures, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAvx512Fp16) != 0;
+}
+#endif
+
 // Without instructions for float16, torch's kernel converts element by element, and takes two to four times as long as
 // in float32 (docs/operator.md).
 bool is_faster_in_float32(ScalarType dtype) {
 #ifdef __x86_64__
-  static const bool has_float16 = __builtin_cpu_supports("avx512fp16") != 0;
+  static const bool has_float16 = has_avx512_fp16();
   return dtype == ScalarType::Half && !has_float16;
 #else
   static_cast<void>(dtype);

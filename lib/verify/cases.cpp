@@ -139,6 +139,7 @@ private:
     std::iota(order.begin(), order.end(), 0);
     while (std::next_permutation(order.begin(), order.end())) {
       std::vector<c10::IValue> blueprint;
+      blueprint.reserve(count);
       for (const std::size_t index : order) blueprint.push_back(example.arguments[index]);
       std::string ignored;
       if (auto settled = try_draws(example, blueprint, ignored)) return settled;

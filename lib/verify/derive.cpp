@@ -72,6 +72,7 @@ std::int64_t odd_size(std::int64_t size) {
 std::vector<c10::IValue> resized(const std::vector<c10::IValue>& arguments, const DimensionGroup& group,
                                  std::int64_t size) {
   std::vector<c10::IValue> result;
+  result.reserve(arguments.size());
   std::size_t count = 0;
   for (const c10::IValue& argument : arguments) {
     result.push_back(map_tensors(argument, [&](at::Tensor tensor) {

@@ -85,7 +85,7 @@ private:
   std::string parse_name() {
     skip_spaces();
     const std::size_t start = position_;
-    const std::string word = take_word();
+    std::string word = take_word();
     if (!word.empty() && !std::isdigit(static_cast<unsigned char>(word[0])) && accept(':')) return word;
     position_ = start;
     return "";

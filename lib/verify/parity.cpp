@@ -38,6 +38,7 @@ Outcome try_run(PlacedModule& module, const Case& test, std::uint64_t seed = kSe
 std::vector<Outcome> run_all(const torch::jit::Module& module, const Placement& placement,
                              const std::vector<Case>& cases) {
   std::vector<Outcome> outcomes;
+  outcomes.reserve(cases.size());
   PlacedModule placed(module, placement);
   for (const Case& test : cases) outcomes.push_back(try_run(placed, test));
   return outcomes;

@@ -120,6 +120,7 @@ at::Tensor PlacedModule::placed_tensor(const at::Tensor& tensor, bool copy) cons
 std::vector<c10::IValue> PlacedModule::place_arguments(const std::vector<c10::IValue>& arguments) const {
   Memo memo;
   std::vector<c10::IValue> result;
+  result.reserve(arguments.size());
   for (const c10::IValue& argument : arguments) result.push_back(placed(argument, /*copy=*/true, memo));
   return result;
 }

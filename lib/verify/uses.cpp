@@ -134,11 +134,8 @@ private:
     } else if (is(node, {"aten::add", "aten::add_", "aten::sub", "aten::sub_"}) && node.inputs().size() > 1) {
       follow_sum(node, input, path);
     } else if (is(node, {"aten::__and__", "aten::__or__", "aten::logical_and", "aten::logical_or", "aten::bitwise_and",
-                         "aten::cat"})) {
-      follow_outputs(node, path);
-    } else if (input == 0 && transparent_operators().count(node.kind().toQualString())) {
-      follow_outputs(node, path);
-    } else if (is(node, {"prim::TupleConstruct"})) {
+                         "aten::cat", "prim::TupleConstruct"}) ||
+               (input == 0 && transparent_operators().count(node.kind().toQualString()))) {
       follow_outputs(node, path);
     }
   }
@@ -189,16 +186,15 @@ private:
 
   bool note_mask(const Node& node, std::size_t input, const Path& path) {
     const Path turned{path.added, !path.inverted};
-    if (is(node, {"aten::masked_fill", "aten::masked_fill_"}) && input == 1) {
+    const bool is_filled = is(node, {"aten::masked_fill", "aten::masked_fill_"}) && input == 1;
+    const bool is_scaled_down = is(node, {"aten::mul", "aten::mul_"}) && input == 0 && is_large_negative(node.input(1));
+    const bool is_one_minus = is(node, {"aten::rsub"}) && input == 0 && constant_number(node.input(1)) == 1.0;
+    if (is_filled || is_scaled_down) {
       note_keep(false, path);
     } else if (is(node, {"aten::where"}) && input == 0 && node.inputs().size() == 3) {
       note_keep(!is_large_negative(node.input(1)), path);
-    } else if (is(node, {"aten::logical_not", "aten::bitwise_not"})) {
+    } else if (is_one_minus || is(node, {"aten::logical_not", "aten::bitwise_not"})) {
       follow_outputs(node, turned);
-    } else if (is(node, {"aten::rsub"}) && input == 0 && constant_number(node.input(1)) == 1.0) {
-      follow_outputs(node, turned);
-    } else if (is(node, {"aten::mul", "aten::mul_"}) && input == 0 && is_large_negative(node.input(1))) {
-      note_keep(false, path);
     } else if (is(node, {"aten::eq", "aten::lt"}) && input == 0 && constant_number(node.input(1))) {
       follow_outputs(node, constant_number(node.input(1)) == 1.0 && is(node, {"aten::eq"}) ? path : turned);
     } else if (is(node, {"aten::ne", "aten::gt"}) && input == 0 && constant_number(node.input(1))) {
