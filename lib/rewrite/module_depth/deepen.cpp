@@ -247,6 +247,7 @@ std::vector<report::Rename> Deepener::deepen(const Methods& methods, const Metho
     bool packed = false;
     for (std::size_t node = 0; node < nodes && is_in_all(site, node); ++node) {
       std::vector<Place> places;
+      places.reserve(callers.size());
       for (Caller& caller : callers) places.push_back(caller.begin(site, node));
       const auto result = deepen_attention(methods, places, renamed);
       if (!result) {
