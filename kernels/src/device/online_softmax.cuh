@@ -53,7 +53,7 @@ struct OnlineSoftmax {
     }
   }
 
-  // The two parts of `update` for one row. The first returns what the second subtracts.
+  // The two parts of `update` for one row: the maximum (and the sum) that its weights refer to, then the weights.
   template <int kColumnTiles>
   __device__ __forceinline__ void raise_maximum(const float (&columns)[kColumnTiles][4], int tile, int half,
                                                 float& rescale, float multiplier) {
@@ -125,8 +125,8 @@ private:
   static constexpr float kSlack = 8.F;
 
   // Whether one of this lane's scores may exceed the maximum by more than the slack. Positive floats are ordered as
-  // their bits are, and above all negative ones, so that the integer unit finds the highest, three at a time. Where all
-  // are negative it finds the lowest: they count as 0, which none of them exceeds.
+  // their bits are, and above all negative ones, so that the integer unit finds the highest, three at a time. Negative
+  // ones count as 0, which none of them exceeds.
   template <int kColumnTiles>
   __device__ __forceinline__ bool exceeds(const float (&columns)[kColumnTiles][4], int tile, int half,
                                           float multiplier) const {

@@ -21,9 +21,7 @@ class Consumer {
   static constexpr ScoreUnits kUnits = kMode == ScoreMode::kPlain || kMode == ScoreMode::kCapped ? ScoreUnits::kRaw
                                        : kMode == ScoreMode::kKeyBias ? ScoreUnits::kPowersOfTwo
                                                                       : ScoreUnits::kNatural;
-  // Rescaling the output is worth a branch where there is much of it.
-  static constexpr Raise kRaise = Raise::kLazy;
-  using Softmax = OnlineSoftmax<1, kUnits, kRaise>;
+  using Softmax = OnlineSoftmax<1, kUnits, Raise::kLazy>;
   using Scores = Accumulators<Tile::kKeys>;
   using Weights = std::uint32_t[Tile::kKeys / 16][4];
   using Output = Accumulators<Tile::kValueDim>;
@@ -246,9 +244,7 @@ private:
     float rescale[2];
     const bool must_rescale = softmax.raise_maxima(scores[0], 0, rescale, p_.exponent_scale);
 #pragma unroll
-    for (int half = 0; half < kRowsBeforeWait; ++half) {
-      softmax.weigh(scores[0], 0, half, p_.exponent_scale);
-    }
+    for (int half = 0; half < kRowsBeforeWait; ++half) softmax.weigh(scores[0], 0, half, p_.exponent_scale);
     ptx::pin_registers(flat<Tile::kKeys>(scores));
     ptx::end_code_block(p_.query_length, shared_);
     ptx::warpgroup_wait<0>();
@@ -256,9 +252,7 @@ private:
     release_value(key_.before(2));  // its keys, and those of the scores, are released
     look_ahead();
 #pragma unroll
-    for (int half = kRowsBeforeWait; half < 2; ++half) {
-      softmax.weigh(scores[0], 0, half, p_.exponent_scale);
-    }
+    for (int half = kRowsBeforeWait; half < 2; ++half) softmax.weigh(scores[0], 0, half, p_.exponent_scale);
     pack_weights(weights, scores);
     if (must_rescale) {
 #pragma unroll
