@@ -29,7 +29,7 @@ inline constexpr Rows kRowsOf = Engine::kRows <= kMostPackedQueries ? Rows::kPac
 
 // Nor do they, or those for float32, have registers for a bias on its way.
 template <class Engine>
-inline constexpr bool kReadsBiasAhead = Engine::kGeneral&& Engine::kRows <= kMostPackedQueries &&
+inline constexpr bool kReadsBiasAhead = Engine::kRows <= kMostPackedQueries&& Engine::kGeneral &&
                                         sizeof(typename Engine::Element) == 2;
 
 // What lies where in a block's shared memory: the queries (their place takes the output in the end), then a tile of

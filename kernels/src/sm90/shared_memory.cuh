@@ -77,7 +77,8 @@ struct SharedMemoryPlan {
     init_ring(kQueryFull, kQueryEmpty, kQueryStages, kReaders);
     init_ring(kKeyFull, kKeyEmpty, kStages, kReaders);
     init_ring(kValueFull, kValueEmpty, kStages, kReaders);
-    init_ring(kBiasFull, kBiasEmpty, kBiasStages, 32 * kReaders, Tile::kMode == ScoreMode::kKeyBias ? 32 : 1);
+    init_ring(kBiasFull, kBiasEmpty, kBiasStages, kWarpThreads * kReaders,
+              Tile::kMode == ScoreMode::kKeyBias ? kWarpThreads : 1);
     init_ring(kMailboxFull, kMailboxEmpty, kMailboxStages, kMailboxReaders);
     ptx::fence_barrier_init();
   }

@@ -7,6 +7,7 @@
 
 namespace flashconvert::kernels::sm90 {
 
+inline constexpr int kWarpThreads = 32;
 inline constexpr int kWarpgroupThreads = 128;
 inline constexpr int kWarpgroupRows = 64;  // wgmma's
 inline constexpr int kSharedBytesPerBlock = 227 * 1024;

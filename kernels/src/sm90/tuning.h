@@ -24,7 +24,7 @@ using D96Rows128 = Tile<96, 96, 2, 128, 2, 2, Turns::kOrdered, LookUp::kWhenIssu
 // For many keys: 9 steps fewer in 32, and no room for a second place for queries.
 using D128Long = Tile<128, 128, 2, 176, 2, 1, Turns::kOrdered, LookUp::kAhead>;
 
-// With a softcap.
+// With a softcap. Looking ahead takes registers: at D 64 two too many.
 using D64Capped = Tile<64, 64, 3, 128, 2, 2, Turns::kOrdered, LookUp::kWhenIssued, ScoreMode::kCapped>;
 using D128Capped = Tile<128, 128, 2, 128, 2, 2, Turns::kOrdered, LookUp::kAhead, ScoreMode::kCapped>;
 using D256Capped = Tile<256, 256, 2, 80, 2, 1, Turns::kFree, LookUp::kWhenIssued, ScoreMode::kCapped>;
