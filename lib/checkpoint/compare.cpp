@@ -6,6 +6,8 @@
 #include <map>
 #include <regex>
 
+#include "common/module_path.h"
+
 namespace flashconvert::checkpoint {
 namespace {
 
@@ -31,8 +33,6 @@ std::string without_mangling(const std::string& name) {
 }
 
 std::string type_name(const c10::Type& type) { return without_mangling(type.annotation_str()); }
-
-std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
 
 // A class whose state goes through methods of its own, so that its attributes need not survive a save.
 bool has_own_state(const c10::ClassType& type) {
@@ -112,7 +112,7 @@ private:
     require_equal(type.numAttributes(), other.numAttributes(), path, "the number of its attributes");
     for (std::size_t i = 0; i < type.numAttributes(); ++i) {
       const std::string& name = type.getAttributeName(i);
-      const std::string where = join(path, name);
+      const std::string where = join_path(path, name);
       require_equal(name, other.getAttributeName(i), where, "its name");
       require_equal(type_name(*type.getAttribute(i)), type_name(*other.getAttribute(i)), where, "its type");
       require_equal(type.is_parameter(i), other.is_parameter(i), where, "whether it is a parameter");
@@ -129,7 +129,7 @@ private:
     for (const torch::jit::Function* method : a.methods()) {
       const torch::jit::Function* other = b.findMethod(method->name());
       if (other == nullptr) differ(path, "has no method " + method->name() + " in the other");
-      schemas(method->getSchema(), other->getSchema(), join(path, method->name()));
+      schemas(method->getSchema(), other->getSchema(), join_path(path, method->name()));
     }
   }
 

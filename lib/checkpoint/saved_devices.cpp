@@ -11,6 +11,7 @@
 #include "checkpoint/archive.h"
 #include "checkpoint/map_tensors.h"
 #include "checkpoint/pickled_storages.h"
+#include "common/module_path.h"
 
 namespace flashconvert::checkpoint {
 namespace {
@@ -24,10 +25,6 @@ struct Attribute {
   std::string path;
 };
 
-std::string path_below(const std::string& path, const std::string& name) {
-  return path.empty() ? name : path + "." + name;
-}
-
 // Every attribute below a module that is no module or object itself, each object once.
 std::vector<Attribute> attributes_of(const torch::jit::Module& module) {
   std::vector<Attribute> attributes;
@@ -36,7 +33,7 @@ std::vector<Attribute> attributes_of(const torch::jit::Module& module) {
       [&](const c10::intrusive_ptr<Object>& object, const std::string& path) {
         if (!seen.insert(object.get()).second) return;
         for (std::size_t slot = 0; slot < object->slots().size(); ++slot) {
-          const std::string below = path_below(path, object->type()->getAttributeName(slot));
+          const std::string below = join_path(path, object->type()->getAttributeName(slot));
           const IValue& value = object->getSlot(slot);
           if (value.isObject()) {
             visit(value.toObject(), below);

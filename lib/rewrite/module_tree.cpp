@@ -65,10 +65,4 @@ std::optional<Module> module_at(const Module& root, const std::string& path) {
   return module;
 }
 
-std::string join_path(const std::string& path, const std::string& name) {
-  if (path.empty()) return name;
-  if (name.empty()) return path;
-  return path + "." + name;
-}
-
 }  // namespace flashconvert::rewrite

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "common/module_path.h"
+
 namespace flashconvert::rewrite {
 
 struct Instance {
@@ -29,8 +31,5 @@ std::vector<c10::ClassTypePtr> module_types(const torch::jit::Module& root);
 
 // The module at `path`, or nothing when an attribute on the way is missing or no module.
 std::optional<torch::jit::Module> module_at(const torch::jit::Module& root, const std::string& path);
-
-// "encoder.layers.0" and "attn" give "encoder.layers.0.attn"; either may be empty.
-std::string join_path(const std::string& path, const std::string& name);
 
 }  // namespace flashconvert::rewrite
