@@ -14,9 +14,7 @@ using torch::jit::Value;
 
 namespace {
 
-// Lower ones become minus infinity when the model is cast to half precision afterwards.
-constexpr double kLowestHalf = -65504;
-
+// A lower number becomes minus infinity when the model is cast to half precision afterwards.
 at::Tensor visible_keys(const at::Tensor& bias) {
   return bias.scalar_type() == at::kBool ? bias : bias.ge(kLowestHalf);
 }

@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "survey/mask_numbers.h"
 #include "survey/written.h"
 
 namespace flashconvert::survey {
@@ -39,10 +40,9 @@ bool MaskExpression::accept_new(Value* value) {
 }
 
 bool MaskExpression::accept_constant(const c10::IValue& constant) {
-  constexpr double kNoLength = 1e6;       // larger numbers are what a mask writes, or the open end of a slice
-  constexpr double kLowestHalf = -65504;  // and so is this
+  constexpr double kNoLength = 1e6;  // larger numbers are what a mask writes, or the open end of a slice
   const auto note = [&](double number) {
-    if (std::abs(number) < kNoLength && number != kLowestHalf)
+    if (std::abs(number) < kNoLength && number != kLowestHalf)  // which a mask writes too
       sum_of_constants_ += static_cast<std::int64_t>(std::ceil(std::abs(number)));
   };
   if (constant.isInt()) note(static_cast<double>(constant.toInt()));

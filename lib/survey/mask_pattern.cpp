@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "survey/mask_numbers.h"
+
 namespace flashconvert::survey {
 
 namespace {
@@ -12,10 +14,8 @@ namespace {
 // Scores that reach a quarter of this have no digits after the point in single precision, so that no weight of theirs
 // means anything; for all smaller ones, the exponent of a hidden score beside a visible one is zero.
 constexpr double kHidesFully = -1e8;
-// The lowest number of half precision, in which scores that reach a quarter of it are 8 apart.
-constexpr double kHidesFullyInHalf = -65504;
-// What is added to visible scores beside a mask: no more than scores themselves can be.
-constexpr double kLargestBias = 1e6;
+// In half precision, scores that reach a quarter of its lowest number are 8 apart.
+constexpr double kHidesFullyInHalf = kLowestHalf;
 
 bool is_in_half_precision(const torch::jit::Module& module) {
   bool has_parameters = false;

@@ -58,7 +58,7 @@ bool step_shift(ScoreStep step) {
   const std::string name = kind_name(node);
   if ((name == "aten::maximum" || name == "aten::max") && node->inputs().size() == 2) {
     const auto floor = step.facts.number(node->input(1));
-    if (!floor || *floor > -65504.0) throw Declined("the scores are clamped from below");  // float16's lowest number
+    if (!floor || *floor > kLowestHalf) throw Declined("the scores are clamped from below");
     step.scores = node->input(0);
     return true;
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "survey/graph_facts.h"
+#include "survey/mask_numbers.h"
 #include "survey/site_walk.h"
 
 namespace flashconvert::survey {
@@ -73,7 +74,6 @@ Positions separate_positions(const std::vector<ScoreTerm>& terms, const Operand&
 
 // Is the term a table of the model's own that is added to the scores, with nothing in it that hides a key? That is,
 // nothing beyond `largest`.
-constexpr double kLargestBias = 1e6;
 bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts, double largest = kLargestBias);
 
 // --- weights.cpp: from the softmax down to the second product ---
