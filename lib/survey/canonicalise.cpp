@@ -128,12 +128,17 @@ bool any_node(const Block* block, const std::function<bool(const Node*)>& predic
   return false;
 }
 
+// Of a method or function call; null where it is not known (interfaces) or no TorchScript.
 GraphFunction* callee_function(const Node* call) {
-  torch::jit::Function* function =
-      call->kind() == prim::CallMethod
-          ? call->input(0)->type()->expect<c10::ClassType>()->findMethod(call->s(attr::name))
-          : call->input(0)->type()->expect<c10::FunctionType>()->function();
-  return torch::jit::tryToGraphFunction(*function);
+  torch::jit::Function* function = nullptr;
+  if (call->kind() == prim::CallMethod) {
+    const auto type = call->input(0)->type()->cast<c10::ClassType>();
+    function = type ? type->findMethod(call->s(attr::name)) : nullptr;
+  } else if (call->kind() == prim::CallFunction) {
+    const auto type = call->input(0)->type()->cast<c10::FunctionType>();
+    function = type ? type->function() : nullptr;
+  }
+  return function ? torch::jit::tryToGraphFunction(*function) : nullptr;
 }
 
 bool holds_tensors(const c10::ClassTypePtr& type, int depth = 0) {
@@ -270,17 +275,8 @@ bool has_mutation(const Block* block) {
 }  // namespace
 
 Graph* callee_graph(const Node* call) {
-  const torch::jit::Function* function = nullptr;
-  if (call->kind() == prim::CallMethod) {
-    const auto type = call->input(0)->type()->cast<c10::ClassType>();
-    function = type ? type->findMethod(call->s(attr::name)) : nullptr;
-  } else if (call->kind() == prim::CallFunction) {
-    const auto type = call->input(0)->type()->cast<c10::FunctionType>();
-    function = type ? type->function() : nullptr;
-  }
-  if (!function) return nullptr;
-  auto* graph_function = torch::jit::tryToGraphFunction(*const_cast<torch::jit::Function*>(function));
-  return graph_function ? graph_function->graph().get() : nullptr;
+  GraphFunction* function = callee_function(call);
+  return function ? function->graph().get() : nullptr;
 }
 
 bool has_attention_candidate(const Block* block) {

@@ -1,7 +1,6 @@
 // The part of a graph that a FusedAttention module takes over.
 #include "rewrite/module_depth/region.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/ir/constants.h>
 
@@ -11,6 +10,7 @@
 #include "rewrite/method_graph.h"
 #include "rewrite/module_depth/merged_heads.h"
 #include "rewrite/module_depth/view_operators.h"
+#include "survey/canonicalise.h"
 #include "survey/script_functions.h"
 
 namespace flashconvert::rewrite {
@@ -266,9 +266,8 @@ bool may_write(const Node* node) {
     return !type || may_write(method_graph(type, node->s(torch::jit::attr::name))->block());
   }
   if (node->kind() == c10::prim::CallFunction) {
-    const auto type = node->input(0)->type()->cast<c10::FunctionType>();
-    auto* function = type ? torch::jit::tryToGraphFunction(*type->function()) : nullptr;
-    return !function || may_write(function->graph()->block());
+    torch::jit::Graph* callee = survey::callee_graph(node);
+    return !callee || may_write(callee->block());
   }
   if (node->kind() == c10::prim::SetAttr) return true;
   const auto* schema = node->maybeSchema();
