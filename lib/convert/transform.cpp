@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "common/glob.h"
-#include "convert/one_thread.h"
 #include "convert/stopwatch.h"
 #include "rewrite/fold.h"
 #include "rewrite/hand_down.h"
@@ -30,7 +29,6 @@ Transformed transform(torch::jit::Module& module, const Selection& selection, co
   result.renamed = std::move(folds.renamed);
   result.rewrite_seconds = watch.lap();
 
-  const OneThread one_thread;
   progress("survey", 0);
   survey::Survey survey = rewrite::survey_with_handed_masks(module, options.backend, selection.attention);
   result.survey_seconds = watch.lap();

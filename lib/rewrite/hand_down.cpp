@@ -18,6 +18,7 @@
 #include "survey/canonicalise.h"
 #include "survey/graph_facts.h"
 #include "survey/handed_mask.h"
+#include "survey/one_thread.h"
 
 namespace flashconvert::rewrite {
 namespace {
@@ -244,6 +245,7 @@ void report_twins_alone(const Module& root, Survey& survey) {
 
 Survey survey_with_handed_masks(Module& root, survey::Backend backend,
                                 const std::function<bool(const std::string& path)>& selected) {
+  const survey::OneThread one_thread;
   const HandDown handed(root);
   Survey survey = survey::survey_attention(root, backend, selected, handed.masks());
   std::vector<Twin> kept;

@@ -11,6 +11,7 @@
 #include "rewrite/method_graph.h"
 #include "rewrite/module_depth/deepen.h"
 #include "rewrite/separate_instances.h"
+#include "survey/one_thread.h"
 
 namespace flashconvert::rewrite {
 namespace {
@@ -56,6 +57,7 @@ bool has_twin(const MethodOfType& base, const std::vector<MethodOfType>& methods
 }  // namespace
 
 RewriteResult rewrite_attention(Module& root, survey::Survey survey, const RewriteOptions& options) {
+  const survey::OneThread one_thread;
   RewriteResult result;
   for (MethodSurvey& method : survey.methods) {
     if (has_fused_site(method)) accept_proposals(method);

@@ -3,10 +3,11 @@
 
 #include <ATen/Parallel.h>
 
-namespace flashconvert {
+namespace flashconvert::survey {
 
-// The survey runs pieces of a model on tiny tensors, thousands of times. Divided among threads each takes longer, and
-// OpenMP's threads spin while they wait for each other: on a machine with other work most of a conversion's time.
+// Survey and rewrite run pieces of a model on tiny tensors, thousands of times. Divided among threads each takes
+// longer, and OpenMP's threads spin while they wait for each other: on a machine with other work most of a conversion's
+// time.
 class OneThread {
 public:
   OneThread() : before_(at::get_num_threads()) { at::set_num_threads(1); }
@@ -18,4 +19,4 @@ private:
   int before_;
 };
 
-}  // namespace flashconvert
+}  // namespace flashconvert::survey
