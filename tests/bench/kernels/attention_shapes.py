@@ -199,8 +199,8 @@ def _bias(quick):
 
 def _fp32(quick):
     for length, dim, batch, heads in ((197, 64, 64, 12), (512, 64, 32, 12), (2048, 64, 8, 16), (4096, 128, 2, 16),
-                                      (2048, 32, 8, 16), (2048, 256, 4, 8)):
-        if not quick or length in (197, 2048, 4096) and dim != 32:
+                                      (2048, 32, 8, 16), (2048, 96, 8, 8), (2048, 192, 4, 8), (2048, 256, 4, 8)):
+        if not quick or length in (197, 2048, 4096) and dim not in (32, 96, 192):
             yield Shape("fp32", "fp32", batch, heads, length, dim)
     yield Shape("fp32", "fp32", 8, 16, 2048, 64, causal=True)
     yield Shape("fp32", "fp32", 32, 12, 512, 64, bias="padding")
