@@ -9,7 +9,7 @@ file(GLOB sm90_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/sm90/in
 set_source_files_properties(${sm80_sources}
                             PROPERTIES COMPILE_OPTIONS "-gencode=arch=compute_80,code=[sm_80,sm_90,compute_80]")
 set(few_query_sources ${sm80_sources})
-list(FILTER few_query_sources INCLUDE REGEX "_short|d192|d256|combine_splits|tf32x3")
+list(FILTER few_query_sources INCLUDE REGEX "_short|_few|d192|d256|combine_splits|tf32x3")
 set_source_files_properties(
   ${few_query_sources}
   PROPERTIES COMPILE_OPTIONS

@@ -11,6 +11,7 @@
 #include "device_facts.h"
 #include "flashconvert/kernels/attention.h"
 #include "kernel_list.h"
+#include "packed_heads.h"
 #include "parameters.h"
 #include "sm90/operands.h"
 #include "splits.h"
@@ -51,9 +52,16 @@ constexpr int kSm80 = 80;
 bool accepts_any(const AttentionProblem& /*problem*/) { return true; }
 bool is_short(const AttentionProblem& problem) { return problem.query_length <= 64; }
 bool has_keys_to_split(const AttentionProblem& problem) { return problem.key_length >= 1024; }
+// Also when heads are packed, as the short tiles would.
+bool has_few_rows(const AttentionProblem& problem) {
+  return problem.query_length <= kMostFewRows &&
+         make_packed_parameters(problem, kMostPackedQueries).query_length <= kMostFewRows;
+}
 template <Variant kVariant, Lengths kLengths>
 bool accepts(const AttentionProblem& problem) {
-  return (kVariant == Variant::kGeneral || is_plain(problem)) && (kLengths == Lengths::kLong || is_short(problem));
+  if (kVariant == Variant::kPlain && !is_plain(problem)) return false;
+  if (kLengths == Lengths::kFew) return has_few_rows(problem);
+  return kLengths != Lengths::kShort || is_short(problem);
 }
 
 // `suits`: what a tile asks beyond what it can do.
@@ -119,21 +127,35 @@ constexpr Kernel tf32x3(std::string_view tile) {
       launch_tf32x3<kHeadDim, kLengths>};
 }
 
+template <int kHeadDim>
+constexpr Kernel tf32x3_on_hopper(std::string_view tile) {
+  Kernel kernel = tf32x3<kHeadDim, Lengths::kLongOnHopper>(tile);
+  kernel.name = full_name("sm90-tf32x3", DType::kFloat32, tile);
+  kernel.compute_capability = kSm90;
+  kernel.exact_architecture = true;  // the next ones do not all have its shared memory
+  return kernel;
+}
+
 constexpr Variant kPlain = Variant::kPlain;
 constexpr Variant kGeneral = Variant::kGeneral;
 constexpr Lengths kShort = Lengths::kShort;
+constexpr Lengths kFew = Lengths::kFew;
 
 // In order of preference within a dtype: for few queries the short tiles; then Hopper's own; then the general ones.
 // Within each the smallest bucket that holds the head, plain before general.
 template <DType kDType>
 constexpr std::array k16BitKernels = {
     mma16<kDType, 32, kPlain, kShort>("d32-short"),
+    mma16<kDType, 32, kGeneral, kFew>("d32-general-few"),
     mma16<kDType, 32, kGeneral, kShort>("d32-general-short"),
     mma16<kDType, 64, kPlain, kShort>("d64-short"),
+    mma16<kDType, 64, kGeneral, kFew>("d64-general-few"),
     mma16<kDType, 64, kGeneral, kShort>("d64-general-short"),
     mma16<kDType, 96, kPlain, kShort>("d96-short"),
+    mma16<kDType, 96, kGeneral, kFew>("d96-general-few"),
     mma16<kDType, 96, kGeneral, kShort>("d96-general-short"),
     mma16<kDType, 128, kPlain, kShort>("d128-short"),
+    mma16<kDType, 128, kGeneral, kFew>("d128-general-few"),
     mma16<kDType, 128, kGeneral, kShort>("d128-general-short"),
     mma16_split<kDType, 192, kPlain>("d192-short"),
     mma16_split<kDType, 192, kGeneral>("d192-general-short"),
@@ -174,6 +196,10 @@ constexpr std::array k16BitKernels = {
 };
 
 constexpr std::array kFloat32Kernels = {
+    tf32x3<32, kFew>("d32-few"),
+    tf32x3<64, kFew>("d64-few"),
+    tf32x3<96, kFew>("d96-few"),
+    tf32x3<128, kFew>("d128-few"),
     tf32x3<32, kShort>("d32-short"),
     tf32x3<64, kShort>("d64-short"),
     tf32x3<96, kShort>("d96-short"),
@@ -183,6 +209,7 @@ constexpr std::array kFloat32Kernels = {
     tf32x3<96>("d96"),
     tf32x3<128>("d128"),
     tf32x3<192>("d192"),
+    tf32x3_on_hopper<256>("d256"),
     tf32x3<256>("d256"),
 };
 

@@ -29,6 +29,27 @@ cudaError_t resident_blocks(int& count) {
   return error;
 }
 
+// Whether the splits of all tiles can run as clusters at once. The blocks of a cluster have to fit in one part of the
+// card, so that fewer may run than without.
+template <class Engine>
+cudaError_t run_in_clusters(const KernelParameters& parameters, const cudaLaunchConfig_t& config, bool& in_clusters) {
+  static DeviceFact clusters[kMostSplitsInCluster + 1];
+  in_clusters = false;
+  if (!kKnowsClusters<Engine> ||
+      !fit_in_cluster(parameters, parameters.splits, Engine::kTile, SharedMemoryPlan<Engine>::kState)) {
+    return cudaSuccess;
+  }
+  int compute_capability = 0;
+  cudaError_t error = current_compute_capability(compute_capability);
+  if (error != cudaSuccess || compute_capability < 90) return error;
+  int count = 0;
+  error = clusters[parameters.splits].get(count, [&config](int /*device*/, int& value) {
+    return cudaOccupancyMaxActiveClusters(&value, attention_kernel<Engine>, &config);
+  });
+  in_clusters = static_cast<unsigned>(count) >= config.gridDim.x;
+  return error;
+}
+
 template <class Engine>
 cudaError_t launch_attention(const AttentionProblem& problem, void* workspace, cudaStream_t stream) {
   if (const cudaError_t error = allow_shared_memory<attention_kernel<Engine>>(Engine::kSharedBytes);
@@ -46,8 +67,16 @@ cudaError_t launch_attention(const AttentionProblem& problem, void* workspace, c
   config.blockDim = dim3(Engine::kThreads);
   config.dynamicSmemBytes = Engine::kSharedBytes;
   config.stream = stream;
-  const cudaError_t error = cudaLaunchKernelEx(&config, attention_kernel<Engine>, parameters);
-  if (error != cudaSuccess || parameters.splits == 1) return error;
+  cudaLaunchAttribute cluster = {};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {1, config.gridDim.y, 1};
+  config.attrs = &cluster;
+  config.numAttrs = 1;
+  cudaError_t error = run_in_clusters<Engine>(parameters, config, parameters.splits_in_cluster);
+  if (error != cudaSuccess) return error;
+  config.numAttrs = parameters.splits_in_cluster ? 1 : 0;
+  error = cudaLaunchKernelEx(&config, attention_kernel<Engine>, parameters);
+  if (error != cudaSuccess || parameters.splits == 1 || parameters.splits_in_cluster) return error;
   return launch_combine_splits(problem.dtype, parameters, Engine::Softmax::kMaximumScale, stream);
 }
 

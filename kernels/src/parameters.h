@@ -47,7 +47,8 @@ struct KernelParameters {
   // The keys of a head can be split among blocks (splits.h), which leave unfinished rows: the sums of weighted values
   // [splits, total_heads, query_length, partial_columns], and the maximum and sum of each row's weights, in pairs.
   int splits = 1;
-  int partial_columns = 0;  // value_dim, rounded up to 16 bytes
+  bool splits_in_cluster = false;  // they leave them in their shared memory, and finish them themselves
+  int partial_columns = 0;         // value_dim, rounded up to 16 bytes
   float* partial_outputs = nullptr;
   float* partial_sums = nullptr;
 

@@ -47,6 +47,12 @@ int split_count(const KernelParameters& parameters, const TileShape& tile, int r
   return most == 1 ? 1 : static_cast<int>(ceil_div(key_tiles, ceil_div(key_tiles, most)));
 }
 
+bool fit_in_cluster(const KernelParameters& parameters, int splits, const TileShape& tile, int shared_bytes) {
+  const std::int64_t rows = std::min(parameters.query_length, tile.rows()) * tile.key_warps;
+  return splits > 1 && splits <= kMostSplitsInCluster &&
+         rows * (partial_columns(parameters.value_dim) + 2) * std::int64_t{sizeof(float)} <= shared_bytes;
+}
+
 std::size_t split_workspace_bytes(const AttentionProblem& problem, const TileShape& tile) {
   if (problem.batch == 0 || problem.heads == 0 || problem.query_length == 0) return 0;
   const KernelParameters p = make_packed_parameters(problem, tile.rows());
@@ -57,8 +63,8 @@ std::size_t split_workspace_bytes(const AttentionProblem& problem, const TileSha
 
 void set_splits(KernelParameters& parameters, int splits, void* workspace) {
   parameters.splits = splits;
-  if (splits == 1) return;
   parameters.partial_columns = partial_columns(parameters.value_dim);
+  if (splits == 1) return;
   parameters.partial_outputs = static_cast<float*>(workspace);
   parameters.partial_sums = parameters.partial_outputs + partial_rows(parameters, splits) * parameters.partial_columns;
 }

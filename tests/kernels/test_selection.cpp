@@ -202,6 +202,40 @@ TEST_CASE("kernels that split keys need room for unfinished rows", "[selection]"
   CHECK(workspace_bytes(problem, 90) == 0);
 }
 
+TEST_CASE("sixteen rows or fewer, packed or not, are shared by warps where a score costs more than its product",
+          "[selection]") {
+  AttentionProblem problem = problem_of(DType::kFloat16, 128);
+  problem.query_length = 16;
+  problem.key_length = 2048;
+  CHECK(selected(problem, 90) == "sm80-mma-f16-d128-short");
+  problem.bias.kind = BiasKind::kBoolean;
+  CHECK(selected(problem, 90) == "sm80-mma-f16-d128-general-few");
+  CHECK(selected(problem, 80) == "sm80-mma-f16-d128-general-few");
+  problem.query_length = 17;
+  CHECK(selected(problem, 90) == "sm80-mma-f16-d128-general-short");
+  problem.query_length = 4;
+  problem.heads = 4 * problem.key_heads;
+  CHECK(selected(problem, 90) == "sm80-mma-f16-d128-general-few");
+  problem.heads = 8 * problem.key_heads;
+  CHECK(selected(problem, 90) == "sm80-mma-f16-d128-general-short");  // 32 rows
+  problem.bias.row_stride = 4096;
+  CHECK(selected(problem, 90) == "sm80-mma-f16-d128-general-few");  // which cannot be packed
+
+  AttentionProblem single = problem_of(DType::kFloat32, 64);
+  single.query_length = 16;
+  CHECK(selected(single, 90) == "sm80-tf32x3-f32-d64-few");
+  single.query_length = 17;
+  CHECK(selected(single, 90) == "sm80-tf32x3-f32-d64-short");
+}
+
+TEST_CASE("large float32 heads have a kernel for Hopper's shared memory", "[selection]") {
+  const AttentionProblem problem = problem_of(DType::kFloat32, 200);
+  CHECK(selected(problem, 90) == "sm90-tf32x3-f32-d256");
+  CHECK(selected(problem, 80) == "sm80-tf32x3-f32-d256");
+  CHECK(selected(problem, 100) == "sm80-tf32x3-f32-d256");
+  CHECK(selected(problem_of(DType::kFloat32, 192), 90) == "sm80-tf32x3-f32-d192");
+}
+
 TEST_CASE("few queries of large heads leave Hopper's kernels where there are keys to split", "[selection]") {
   AttentionProblem problem = problem_of(DType::kBFloat16, 256);
   problem.query_length = 16;

@@ -175,6 +175,22 @@ TEST_CASE("only visible keys are split", "[splits]") {
   CHECK(splits_of(beyond) == 1);
 }
 
+TEST_CASE("splits fit in a cluster by their number and by what each leaves in shared memory", "[splits]") {
+  const KernelParameters p = make_packed_parameters(decode(32, 8, 3, 8192), kTile.rows());  // 12 rows of 128 columns
+  constexpr int kRowBytes = (128 + 2) * 4;
+  CHECK(fit_in_cluster(p, 2, kTile, 12 * kRowBytes));
+  CHECK_FALSE(fit_in_cluster(p, 2, kTile, 12 * kRowBytes - 1));
+  CHECK_FALSE(fit_in_cluster(p, 1, kTile, 12 * kRowBytes));
+  CHECK(fit_in_cluster(p, 8, kTile, 12 * kRowBytes));
+  CHECK_FALSE(fit_in_cluster(p, 9, kTile, 12 * kRowBytes));
+  TileShape shared_rows = kTile;
+  shared_rows.key_warps = 4;  // 16 rows, and a part of each from every warp
+  CHECK_FALSE(fit_in_cluster(p, 2, shared_rows, 4 * 12 * kRowBytes - 1));
+  CHECK(fit_in_cluster(p, 2, shared_rows, 4 * 12 * kRowBytes));
+  const KernelParameters many = make_packed_parameters(decode(8, 8, 100, 8192), kTile.rows());
+  CHECK(fit_in_cluster(many, 2, kTile, kTile.rows() * kRowBytes));  // a tile has no more rows than that
+}
+
 TEST_CASE("the workspace has room for the splits of every card", "[splits]") {
   for (const std::int64_t heads : {1, 8, 32, 96}) {
     for (const std::int64_t queries : {1, 4, 33, 64}) {

@@ -1,59 +1,16 @@
-// The second kernel of attention whose keys were split among blocks: each row of the output is the sum of the splits'
-// unfinished rows, weighted by the difference of their maxima, over the sum of their sums.
+// The second kernel of attention whose keys were split among blocks: adds up their unfinished rows (partial_row.cuh).
 //
 // A thread has four neighbouring columns of a row (threadIdx.x), and every `blockDim.y`-th split of them; threadIdx.z
 // is the row in the block. Splits are added in an order that depends on nothing but their number.
 #pragma once
 
-#include <cfloat>
-
 #include "../parameters.h"
 #include "../ptx/cache.cuh"
 #include "../ptx/dependent_launch.cuh"
-#include "../ptx/math.cuh"
+#include "partial_row.cuh"
 #include "schedule.cuh"
 
 namespace flashconvert::kernels {
-
-// Some splits of a row added up: relative to the highest of their maxima.
-struct PartialRow {
-  float maximum;
-  float sum;
-  float4 columns;
-};
-
-// No split at all.
-__device__ __forceinline__ PartialRow empty_partial_row() { return {-FLT_MAX, 0.F, {0.F, 0.F, 0.F, 0.F}}; }
-
-// What a row relative to `maximum` is worth relative to `highest`. (Where nothing was visible the maximum is the lowest
-// float, so that no difference is NaN.)
-__device__ __forceinline__ float partial_weight(float maximum, float highest, float maximum_scale) {
-  return ptx::exp2_approximate((maximum - highest) * maximum_scale);
-}
-
-__device__ __forceinline__ PartialRow operator*(const PartialRow& row, float weight) {
-  const float4& c = row.columns;
-  return {row.maximum, row.sum * weight, {c.x * weight, c.y * weight, c.z * weight, c.w * weight}};
-}
-
-// Adds `count` rows to `total` at once.
-template <int kCount>
-__device__ __forceinline__ void accumulate(PartialRow& total, const PartialRow (&rows)[kCount], float maximum_scale) {
-  float highest = total.maximum;
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) highest = fmaxf(highest, rows[i].maximum);
-  total = total * partial_weight(total.maximum, highest, maximum_scale);
-  total.maximum = highest;
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) {
-    const PartialRow row = rows[i] * partial_weight(rows[i].maximum, highest, maximum_scale);
-    total.sum += row.sum;
-    total.columns.x += row.columns.x;
-    total.columns.y += row.columns.y;
-    total.columns.z += row.columns.z;
-    total.columns.w += row.columns.w;
-  }
-}
 
 // Every `step`-th split of one row from `first` on. Reads of several splits are under way at once; those beyond the
 // last give an empty row, which counts for nothing.
@@ -105,24 +62,6 @@ __device__ __forceinline__ void add_across_threads(PartialRow& row, float maximu
   }
 }
 
-template <class T>
-__device__ __forceinline__ void store_columns(T* to, const PartialRow& row, float factor, int columns,
-                                              bool vector_stores) {
-  struct alignas(4 * sizeof(T)) Four {
-    T elements[4];
-  };
-  const float4& c = row.columns;
-  const Four four = {{T(c.x * factor), T(c.y * factor), T(c.z * factor), T(c.w * factor)}};
-  if (vector_stores && columns >= 4) {
-    *reinterpret_cast<Four*>(to) = four;
-  } else {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (i < columns) to[i] = four.elements[i];
-    }
-  }
-}
-
 // Where a row of all heads begins in the output.
 template <class T>
 __device__ __forceinline__ T* output_row(const KernelParameters& p, int row) {
@@ -145,8 +84,8 @@ __global__ void combine_splits(const __grid_constant__ KernelParameters p, float
   PartialRow total = exists ? add_splits(p, row, column, first, step, maximum_scale) : empty_partial_row();
   if (step > 1) add_across_threads(total, maximum_scale);
   if (exists && first == 0) {
-    const float factor = total.sum == 0.F ? p.empty_row : 1.F / total.sum;
-    store_columns(output_row<T>(p, row) + column, total, factor, p.value_dim - column, p.vector_stores);
+    store_columns(output_row<T>(p, row) + column, total, finishing_factor(total, p.empty_row), p.value_dim - column,
+                  p.vector_stores);
   }
   if (discard) {
     __syncwarp();

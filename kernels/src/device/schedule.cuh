@@ -15,6 +15,11 @@ struct Work {
 
 // Work number `block` in the order of the launch (see KernelParameters).
 __device__ __forceinline__ Work decode_block(const KernelParameters& p, int block, int tile_rows) {
+  if (p.query_tiles == 1) {  // spares few queries, who wait for this, two divisions
+    const int batch = block / p.heads;
+    const int head = block - batch * p.heads;
+    return {batch, head, head / p.heads_per_key_head, 0};
+  }
   const int section_blocks = p.heads_per_section * p.query_tiles;
   const int section = block / section_blocks;
   const int within = block - section * section_blocks;
@@ -59,14 +64,6 @@ __device__ __forceinline__ KeyTiles visible_key_tiles(const KernelParameters& p,
   const int common_end = max(min(first_query + p.last_visible + 1, p.key_length), 0);
   tiles.plain_end = min(max(common_end / tile_keys, tiles.first), tiles.end);
   tiles.plain_first = min(max((common_first + tile_keys - 1) / tile_keys, tiles.first), tiles.plain_end);
-  return tiles;
-}
-
-// The part of the tiles that split number `split` visits; there may be none left for the last ones.
-__device__ __forceinline__ KeyTiles split_key_tiles(KeyTiles tiles, int split, int splits) {
-  const int share = (tiles.end - tiles.first + splits - 1) / splits;
-  tiles.first = min(tiles.first + split * share, tiles.end);
-  tiles.end = min(tiles.first + share, tiles.end);
   return tiles;
 }
 

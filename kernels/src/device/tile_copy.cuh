@@ -17,7 +17,9 @@ struct TileCopy {
   static constexpr int kRowChunks = kColumns / kChunk;
   static constexpr int kLanes = kRowChunks % 8 == 0 ? 8 : 4;
   static constexpr int kPassRows = kThreads / kLanes;
-  static_assert(kRowChunks % kLanes == 0 && kRows % kPassRows == 0, "every thread copies the same number of chunks");
+  static constexpr bool kIdleThreads = kRows < kPassRows;  // those beyond the last row
+  static_assert(kRowChunks % kLanes == 0 && (kIdleThreads || kRows % kPassRows == 0),
+                "every thread that copies at all copies the same number of chunks");
 
   struct Source {
     const T* first;  // element 0 of the tile's first row
@@ -31,6 +33,7 @@ struct TileCopy {
   static __device__ __forceinline__ void load_async(std::uint32_t shared, const Source& source) {
     const int thread = thread_index();
     const int first_row = thread / kLanes;
+    if (kIdleThreads && first_row >= kRows) return;
     const int first_column = thread % kLanes * kChunk;
     // An unsigned number has no upper half, which would take a register through the whole kernel (with float32, where
     // ptxas spills anyway, it spills less with one).
@@ -77,17 +80,29 @@ struct TileCopy {
     });
   }
 
+  // Whether the elements that this thread copied (and whose copies it has waited for) are all finite.
+  static __device__ __forceinline__ bool own_elements_are_finite(const char* shared) {
+    static_assert(sizeof(T) == 4, "16 bytes are read as four floats");
+    float nothing = 0.F;  // turns into NaN
+    for_each_chunk([&](int row, int column) {
+      const float4 x = *reinterpret_cast<const float4*>(shared + Layout::offset(row, column));
+      nothing = fmaf(x.x, 0.F, fmaf(x.y, 0.F, fmaf(x.z, 0.F, fmaf(x.w, 0.F, nothing))));
+    });
+    return nothing == 0.F;
+  }
+
 private:
   template <class Visit>
   static __device__ __forceinline__ void for_each_chunk(const Visit& visit) {
     const int thread = thread_index();
     const int lane = thread % kLanes;
     const int first_row = thread / kLanes;
+    if (kIdleThreads && first_row >= kRows) return;
 #pragma unroll
-    for (int pass = 0; pass < kRows / kPassRows; ++pass) {
+    for (int pass = 0; pass < kRows; pass += kPassRows) {
 #pragma unroll
       for (int step = 0; step < kRowChunks / kLanes; ++step) {
-        visit(first_row + pass * kPassRows, (lane + step * kLanes) * kChunk);
+        visit(first_row + pass, (lane + step * kLanes) * kChunk);
       }
     }
   }

@@ -6,6 +6,7 @@
 #include "../device/online_softmax.cuh"
 #include "../device/shared_layout.cuh"
 #include "../device/thread.cuh"
+#include "../device/warp_place.cuh"
 #include "../kernel_list.h"
 #include "../ptx/ldmatrix.cuh"
 #include "../ptx/mma.cuh"
@@ -41,14 +42,17 @@ struct Mma16 {
   static constexpr int kRows = kTile.rows();
   static constexpr int kRowTiles = kTile.row_tiles;
   static constexpr int kKeys = kTile.keys;
+  static constexpr int kWarpKeys = kTile.warp_keys();
+  static constexpr int kKeyWarps = kTile.key_warps;
   static constexpr int kSharedBytes = mma16_shared_bytes(kDim, kVariant, kLengths);
   static constexpr bool kGeneral = kVariant == Variant::kGeneral;
   static constexpr bool kAccurateCap = false;
+  static constexpr bool kAsksForFiniteValues = false;
   static constexpr bool kSkipsEmptyWarps = kRowTiles == 1;  // with two, the branch would cost spills
   static constexpr bool kSplitsKeys = mma16_splits_keys(kDim, kVariant, kLengths);
 
   // mma accumulators: [16-row tile][8-column tile][element]
-  using Scores = float[kRowTiles][kKeys / 8][4];
+  using Scores = float[kRowTiles][kWarpKeys / 8][4];
   using Output = float[kRowTiles][kDim / 8][4];
   using Softmax = OnlineSoftmax<kRowTiles, kGeneral ? ScoreUnits::kNatural : ScoreUnits::kRaw>;
 
@@ -56,13 +60,12 @@ struct Mma16 {
   static __device__ __forceinline__ void multiply_query_key(Scores& scores, std::uint32_t query_tile,
                                                             std::uint32_t key_tile) {
     const int lane = lane_index();
-    const int warp = warp_index();
-    const PieceAddress<Layout> query(query_tile, warp * 16 * kRowTiles + lane % 16, lane / 16);
-    const PieceAddress<Layout> key(key_tile, lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    const PieceAddress<Layout> query(query_tile, warp_row<Mma16>() + lane % 16, lane / 16);
+    const PieceAddress<Layout> key(key_tile, warp_key<Mma16>() + lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
-      for (int n = 0; n < kKeys / 8; ++n) {
+      for (int n = 0; n < kWarpKeys / 8; ++n) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) scores[m][n][i] = 0.F;
       }
@@ -73,7 +76,7 @@ struct Mma16 {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) ptx::load_matrices(rows[m], query.at(16 * m, d));
 #pragma unroll
-      for (int n = 0; n < kKeys; n += 16) {
+      for (int n = 0; n < kWarpKeys; n += 16) {
         std::uint32_t columns[4];
         ptx::load_matrices(columns, key.at(n, d));
 #pragma unroll
@@ -89,9 +92,9 @@ struct Mma16 {
   // 8-column tiles of weights are, packed, the operand of a product over 16 keys.
   static __device__ __forceinline__ void multiply_weights_value(Output& output, const Scores& weights,
                                                                 const float (&rescale)[kRowTiles][2],
-                                                                std::uint32_t value_tile) {
+                                                                std::uint32_t value_tile, bool /*all_finite*/) {
     const int lane = lane_index();
-    const PieceAddress<Layout> value(value_tile, lane % 16, lane / 16);
+    const PieceAddress<Layout> value(value_tile, warp_key<Mma16>() + lane % 16, lane / 16);
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
@@ -101,7 +104,7 @@ struct Mma16 {
       }
     }
 #pragma unroll
-    for (int k = 0; k < kKeys; k += 16) {
+    for (int k = 0; k < kWarpKeys; k += 16) {
       std::uint32_t rows[kRowTiles][4];
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) {

@@ -8,6 +8,7 @@
 #include "../device/online_softmax.cuh"
 #include "../device/shared_layout.cuh"
 #include "../device/thread.cuh"
+#include "../device/warp_place.cuh"
 #include "../ptx/ldmatrix.cuh"
 #include "../ptx/mma.cuh"
 #include "../tuning.h"
@@ -25,16 +26,19 @@ struct Tf32x3 {
   static constexpr int kRows = kTile.rows();
   static constexpr int kRowTiles = kTile.row_tiles;
   static constexpr int kKeys = kTile.keys;
+  static constexpr int kWarpKeys = kTile.warp_keys();
+  static constexpr int kKeyWarps = kTile.key_warps;
   static constexpr int kSharedBytes = tf32x3_shared_bytes(kDim, kLengths);
   static constexpr bool kGeneral = true;  // the products cost so much that one variant serves all
   static constexpr bool kAccurateCap = true;
   static constexpr bool kSplitsKeys = true;
+  static constexpr bool kAsksForFiniteValues = true;
   static constexpr bool kSkipsEmptyWarps = kRowTiles == 1;  // with two, the branch costs 5 to 10 %
   static constexpr int kChunk = 32;  // of the head dimension, in QK; of the value dimension, in PV
 
   // Accumulators: [16-row tile][8-column tile][element]. The output's columns are permuted: see
   // multiply_weights_value.
-  using Scores = float[kRowTiles][kKeys / 8][4];
+  using Scores = float[kRowTiles][kWarpKeys / 8][4];
   using Output = float[kRowTiles][kDim / 8][4];
   using Softmax = OnlineSoftmax<kRowTiles, ScoreUnits::kNatural>;
 
@@ -43,9 +47,9 @@ struct Tf32x3 {
   static __device__ __forceinline__ void multiply_query_key(Scores& scores, std::uint32_t query_tile,
                                                             std::uint32_t key_tile) {
     const int lane = lane_index();
-    const int warp = warp_index();
-    const std::uint32_t query = query_tile + Layout::offset(warp * 16 * kRowTiles + lane % 16, lane / 16 * 4);
-    const std::uint32_t key = key_tile + Layout::offset(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 4);
+    const std::uint32_t query = query_tile + Layout::offset(warp_row<Tf32x3>() + lane % 16, lane / 16 * 4);
+    const std::uint32_t key =
+        key_tile + Layout::offset(warp_key<Tf32x3>() + lane % 8 + lane / 16 * 8, lane / 8 % 2 * 4);
     Scores correction;
     clear(scores);
     clear(correction);
@@ -64,7 +68,7 @@ struct Tf32x3 {
           split_fragment(row_high[m], row_low[m]);
         }
 #pragma unroll
-        for (int n = 0; n < kKeys; n += 16) {
+        for (int n = 0; n < kWarpKeys; n += 16) {
           std::uint32_t high[4];
           std::uint32_t low[4];
           ptx::load_matrices(high, key + Layout::offset(n, d));
@@ -85,7 +89,7 @@ struct Tf32x3 {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
-        for (int n = 0; n < kKeys / 8; ++n) {
+        for (int n = 0; n < kWarpKeys / 8; ++n) {
 #pragma unroll
           for (int i = 0; i < 4; ++i) scores[m][n][i] += partial[m][n][i];
         }
@@ -94,7 +98,7 @@ struct Tf32x3 {
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
-      for (int n = 0; n < kKeys / 8; ++n) {
+      for (int n = 0; n < kWarpKeys / 8; ++n) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) scores[m][n][i] += correction[m][n][i];
       }
@@ -107,11 +111,25 @@ struct Tf32x3 {
   // which makes the accumulators of QK its operand as they are. Likewise any column of V may play operand column g:
   // lane g reads 16 bytes, columns 4g to 4g + 3 of a chunk of 32, and column i of those goes to column tile i. Element
   // j (j = 0, 1) of that tile's accumulator is then output column 8t + 4j + i of the chunk.
+  //
+  // `all_finite`: what is true of the whole value tile. To ask it of each value, in every warp, takes a fifth of the
+  // time.
+  static __device__ __forceinline__ void multiply_weights_value(Output& output, const Scores& weights,
+                                                                const float (&rescale)[kRowTiles][2],
+                                                                std::uint32_t value_tile, bool all_finite) {
+    if (all_finite) {
+      multiply_weights_value<true>(output, weights, rescale, value_tile);
+    } else {
+      multiply_weights_value<false>(output, weights, rescale, value_tile);
+    }
+  }
+
+  template <bool kAllFinite>
   static __device__ __forceinline__ void multiply_weights_value(Output& output, const Scores& weights,
                                                                 const float (&rescale)[kRowTiles][2],
                                                                 std::uint32_t value_tile) {
     const int lane = lane_index();
-    const std::uint32_t value = value_tile + Layout::offset(lane % 4 * 2, lane / 4 * 4);
+    const std::uint32_t value = value_tile + Layout::offset(warp_key<Tf32x3>() + lane % 4 * 2, lane / 4 * 4);
 #pragma unroll
     for (int chunk = 0; chunk < kDim; chunk += kChunk) {
       __syncwarp();  // keeps ptxas from starting on the next chunk while registers are short
@@ -120,7 +138,7 @@ struct Tf32x3 {
       clear(partial);
       clear(correction);
 #pragma unroll
-      for (int k = 0; k < kKeys; k += 8) {
+      for (int k = 0; k < kWarpKeys; k += 8) {
         std::uint32_t row_high[kRowTiles][4];
         std::uint32_t row_low[kRowTiles][4];
 #pragma unroll
@@ -140,8 +158,8 @@ struct Tf32x3 {
         const float odd_columns[4] = {odd.x, odd.y, odd.z, odd.w};
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          const SplitValue b0 = split_value(even_columns[i]);
-          const SplitValue b1 = split_value(odd_columns[i]);
+          const SplitValue b0 = split_value<kAllFinite>(even_columns[i]);
+          const SplitValue b1 = split_value<kAllFinite>(odd_columns[i]);
 #pragma unroll
           for (int m = 0; m < kRowTiles; ++m) {
             ptx::multiply_accumulate_tf32(correction[m][i], row_low[m], b0.finite_high, b1.finite_high);

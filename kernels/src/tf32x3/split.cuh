@@ -12,9 +12,9 @@ namespace flashconvert::kernels {
 // conversion instruction has a quarter of their rate. (Within 2^-12 of the largest float it becomes infinite.)
 __device__ __forceinline__ std::uint32_t round_to_tf32(float x) { return (__float_as_uint(x) + 0x1000U) & 0xffffe000U; }
 
-// What is left of x, up to the unit's own cut of the low bits, which the addition turns into rounding.
+// What is left of x: 12 bits and a sign, of which the unit cuts the last. Rounding it instead would be off by as much.
 __device__ __forceinline__ std::uint32_t remainder_of(float x, std::uint32_t high) {
-  return __float_as_uint(x - __uint_as_float(high)) + 0x1000U;
+  return __float_as_uint(x - __uint_as_float(high));
 }
 
 struct SplitOperand {
@@ -28,18 +28,19 @@ __device__ __forceinline__ SplitOperand split(float x) {
 }
 
 // The same for values, which may be infinite or NaN: `high` carries that to the output, and the two correction terms
-// take zeros, since a weight's low part times infinity would be NaN.
+// take zeros, since a weight's low part times infinity would be NaN. Where all values are known to be finite, that need
+// not be asked of each.
 struct SplitValue {
   std::uint32_t high;
   std::uint32_t finite_high;
   std::uint32_t low;
 };
 
+template <bool kAllFinite>
 __device__ __forceinline__ SplitValue split_value(float x) {
-  const bool finite = fabsf(x) < CUDART_INF_F;
-  const std::uint32_t rounded = round_to_tf32(x);
-  const std::uint32_t low = remainder_of(x, rounded);
-  return {finite ? rounded : __float_as_uint(x), finite ? rounded : 0U, finite ? low : 0U};
+  const SplitOperand parts = split(x);
+  if (kAllFinite || fabsf(x) < CUDART_INF_F) return {parts.high, parts.high, parts.low};
+  return {__float_as_uint(x), 0U, 0U};
 }
 
 }  // namespace flashconvert::kernels

@@ -1,0 +1,6 @@
+// fp32 attention on Hopper, heads of up to 256.
+#include "../tf32x3/launch.cuh"
+
+namespace flashconvert::kernels {
+template cudaError_t launch_tf32x3<256, Lengths::kLongOnHopper>(const AttentionProblem&, void*, cudaStream_t);
+}  // namespace flashconvert::kernels
