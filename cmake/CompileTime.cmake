@@ -10,7 +10,7 @@ endfunction()
 # flashconvert_torch_sources(TARGET): for sources that read LibTorch's big headers, which cost up to 30 s a compilation
 # without the precompiled header that all such targets share (lib/common/precompiled.h).
 function(flashconvert_torch_sources target)
-  target_link_libraries(${target} PUBLIC LibTorch::torch)
+  target_link_libraries(${target} PUBLIC LibTorch::cpu)
   target_precompile_headers(${target} REUSE_FROM flashconvert_precompiled)
   get_target_property(type ${target} TYPE)
   if(type STREQUAL EXECUTABLE)

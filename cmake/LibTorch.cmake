@@ -2,6 +2,7 @@
 # that compiles no CUDA, and sets architecture flags for every CUDA file of the project. We need its headers and
 # three libraries. Looked for under CMAKE_PREFIX_PATH (a LibTorch folder, or torch.utils.cmake_prefix_path).
 #
+# LibTorch::cpu     all but the CUDA backend, which the converter loads when it needs it (lib/common/cuda_backend.h)
 # LibTorch::torch   all of LibTorch; loading it also loads the CUDA backend where the build has one
 # LibTorch::stable  the stable C ABI (torch/csrc/stable), linked to libtorch_cpu alone
 find_path(
@@ -27,11 +28,15 @@ message(STATUS "flashconvert: LibTorch ${LIBTORCH_VERSION} in ${LIBTORCH_LIBRARY
 add_library(LibTorch_headers INTERFACE)
 target_include_directories(LibTorch_headers SYSTEM INTERFACE ${LIBTORCH_INCLUDE_DIR}
                                                              ${LIBTORCH_INCLUDE_DIR}/torch/csrc/api/include)
+add_library(LibTorch_cpu INTERFACE)
+target_link_libraries(LibTorch_cpu INTERFACE LibTorch_headers -Wl,--push-state,--no-as-needed ${LIBTORCH_CPU_LIBRARY}
+                                             ${LIBTORCH_C10_LIBRARY} -Wl,--pop-state)
+target_link_options(LibTorch_cpu INTERFACE -Wl,-rpath,${LIBTORCH_LIBRARY_DIR})
+add_library(LibTorch::cpu ALIAS LibTorch_cpu)
+
 add_library(LibTorch_torch INTERFACE)
-target_link_libraries(
-  LibTorch_torch INTERFACE LibTorch_headers -Wl,--push-state,--no-as-needed ${LIBTORCH_LIBRARY} ${LIBTORCH_CPU_LIBRARY}
-                           ${LIBTORCH_C10_LIBRARY} -Wl,--pop-state)
-target_link_options(LibTorch_torch INTERFACE -Wl,-rpath,${LIBTORCH_LIBRARY_DIR})
+target_link_libraries(LibTorch_torch INTERFACE LibTorch_cpu -Wl,--push-state,--no-as-needed ${LIBTORCH_LIBRARY}
+                                               -Wl,--pop-state)
 add_library(LibTorch::torch ALIAS LibTorch_torch)
 
 add_library(LibTorch_stable INTERFACE)

@@ -3,6 +3,7 @@
 #include <torch/version.h>
 
 #include "checkpoint/checkpoint.h"
+#include "common/cuda_backend.h"
 #include "common/error.h"
 
 namespace flashconvert::checkpoint {
@@ -13,6 +14,7 @@ void load_operator_library(const std::filesystem::path& path) {
     throw Error(ErrorKind::kUsage, path.string() + ": no such operator library",
                 "Check the path given to --load-library.");
   }
+  load_cuda_backend();  // the library may use it
   // An absolute path: dlopen looks for a bare name in the system's folders, not in the current one.
   const std::string absolute = std::filesystem::absolute(path).string();
   try {

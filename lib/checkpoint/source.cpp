@@ -16,6 +16,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/identify.h"
 #include "checkpoint/records.h"
+#include "common/cuda_backend.h"
 #include "common/error.h"
 
 namespace flashconvert::checkpoint {
@@ -117,6 +118,26 @@ void import_module(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory
   checkpoint.devices = SavedDevices(checkpoint.module, devices, buffers);
 }
 
+// What LibTorch says when it cannot import the module, or nothing.
+std::optional<std::string> try_import(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory,
+                                      Checkpoint& checkpoint) {
+  try {
+    import_module(bytes, directory, checkpoint);
+  } catch (const Error&) {
+    throw;
+  } catch (const c10::Error& error) {
+    return error.what_without_backtrace();
+  } catch (const std::exception& error) {  // ErrorReport of the TorchScript compiler, among others
+    return error.what();
+  }
+  return std::nullopt;
+}
+
+// torch.cuda.synchronize and its like are operators that only the CUDA backend has; few models call them.
+bool loads_what_is_missing(const std::string& failure) {
+  return failure.find("cuda") != std::string::npos && load_cuda_backend();
+}
+
 }  // namespace
 
 Source Source::file(std::filesystem::path path) {
@@ -166,16 +187,8 @@ Checkpoint Source::load() const {
   // The importer and the checksums both read the whole file: side by side, as neither waits for the other.
   std::future<Integrity> integrity_check = std::async(std::launch::async, check_integrity, bytes, std::cref(directory));
   Checkpoint checkpoint;
-  std::optional<Error> import_failure;
-  try {
-    import_module(bytes, directory, checkpoint);
-  } catch (const Error&) {
-    throw;
-  } catch (const c10::Error& error) {
-    import_failure = explain_import_failure(shown_name, error.what_without_backtrace());
-  } catch (const std::exception& error) {  // ErrorReport of the TorchScript compiler, among others
-    import_failure = explain_import_failure(shown_name, error.what());
-  }
+  std::optional<std::string> failure = try_import(bytes, directory, checkpoint);
+  if (failure && loads_what_is_missing(*failure)) failure = try_import(bytes, directory, checkpoint);
 
   // A damaged file explains whatever the importer says about it, so this comes first.
   Integrity integrity;
@@ -190,7 +203,7 @@ Checkpoint Source::load() const {
         shown_name + ": is damaged: the checksum of its record " + *integrity.damaged_record + " does not match",
         kCopyAgain);
   }
-  if (import_failure) throw *import_failure;
+  if (failure) throw explain_import_failure(shown_name, *failure);
 
   checkpoint.file = {name_, bytes->size(), integrity.sha256};
   read_other_records(bytes, directory, checkpoint);

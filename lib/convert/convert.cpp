@@ -8,6 +8,7 @@
 #include "convert/transform.h"
 #include "convert/verify_conversion.h"
 #include "convert/version.h"
+#include "verify/device.h"
 
 namespace flashconvert {
 
@@ -31,6 +32,9 @@ ConvertResult convert(const checkpoint::Source& source, const checkpoint::Destin
   report::Report& report = result.report;
   report.flashconvert_version = kVersion;
   report.torch_version = TORCH_VERSION;
+
+  // A device that does not exist is noticed before the work, and CUDA loaded before torch is asked for it.
+  if (options.verify || options.bench) verify::choose_device(options.verification.device);
 
   Stopwatch watch;
   progress("load", 0);

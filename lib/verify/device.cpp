@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 
+#include "common/cuda_backend.h"
 #include "common/error.h"
 
 namespace flashconvert::verify {
@@ -30,7 +31,10 @@ std::string cuda_device_name(int index) {
   return known ? name.data() : "";
 }
 
-int cuda_devices() { return torch::cuda::is_available() ? torch::cuda::device_count() : 0; }
+int cuda_devices() {
+  load_cuda_backend_for_devices();
+  return torch::cuda::is_available() ? torch::cuda::device_count() : 0;
+}
 
 c10::Device cuda_device(int index) {
   const int count = cuda_devices();

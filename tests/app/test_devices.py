@@ -81,6 +81,8 @@ class WithConstants(torch.nn.Module):
 
 
 class Devices(ProgramTest):
+    three_operands = ["--input-spec", "float32[2,3,5,8]"] * 3
+
     def setUp(self):
         super().setUp()
         self.source = save_traced(WithConstants(), self.folder / "cpu.pt")
@@ -156,12 +158,24 @@ class Devices(ProgramTest):
 
         source = self.folder / "masked.pt"
         torch.jit.script(Masked().eval()).save(str(source))
-        spec = sum((["--input-spec", "float32[2,3,5,8]"] for _ in range(3)), [])
-        report = self.report(source, self.output, "--verify", "--device", "cpu", *spec)
+        report = self.report(source, self.output, "--verify", "--device", "cpu", *self.three_operands)
         self.assertEqual([site["status"] for site in report["attention"]], ["fused"])
         with zipfile.ZipFile(self.output) as archive:
             code = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".py"))
         self.assertIn(b'torch.device("cuda:0")', code)
+
+    def test_operators_of_the_cuda_backend(self):
+        class Waiting(torch.nn.Module):
+            def forward(self, q, k, v):
+                if q.is_cuda:
+                    torch.cuda.synchronize()
+                return torch.matmul(torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1), v)
+
+        source = self.folder / "waiting.pt"
+        torch.jit.script(Waiting().eval()).save(str(source))
+        report = self.report(source, self.output, "--verify", "--device", "cpu", *self.three_operands)
+        self.assertEqual([site["status"] for site in report["attention"]], ["fused"])
+        self.assertIn("cuda.synchronize", torch.jit.load(str(self.output)).code)
 
 
 if __name__ == "__main__":
