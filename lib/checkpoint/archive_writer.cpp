@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -53,61 +54,73 @@ Error cannot_write(const std::string& shown_name, int error) {
 // file: the writer's buffers are gone by then, and the hash is of what the file holds.
 class FollowingHash {
 public:
-  explicit FollowingHash(int descriptor)
-      : descriptor_(descriptor), result_(std::async(std::launch::async, [this] { return hash_all(); })) {}
-  ~FollowingHash() { publish(0, true); }
+  FollowingHash(int descriptor, const std::string& shown_name)
+      : file_(std::make_shared<GrowingFile>(descriptor, shown_name)),
+        result_(std::async(std::launch::async, [file = file_] { return file->hash(); })) {}
+  ~FollowingHash() { file_->grow_to(0, true); }
   FollowingHash(const FollowingHash&) = delete;
   FollowingHash& operator=(const FollowingHash&) = delete;
 
-  void publish(std::uint64_t written, bool last = false) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    written_ = std::max(written_, written);
-    ended_ = ended_ || last;
-    changed_.notify_one();
-  }
+  void publish(std::uint64_t written) { file_->grow_to(written, false); }
 
-  // Throws Error when the file cannot be read.
-  std::string finish(std::uint64_t size) {
-    publish(size, true);
-    return result_.get();
+  // The hash of the whole file once it has been read. Its value throws Error when the file cannot be read.
+  std::future<std::string> finish(std::uint64_t size) {
+    file_->grow_to(size, true);
+    return std::move(result_);
   }
 
 private:
-  std::string hash_all() {
-    Sha256 hash;
-    std::vector<char> buffer(std::size_t{256} << 10);
-    std::uint64_t position = 0;
-    for (;;) {
-      const std::uint64_t end = wait_for_more(position);
-      if (end == position) return hash.hex();
-      const auto bytes = Bytes::of_descriptor(descriptor_, end);
-      while (const std::size_t got = bytes->read(position, buffer.data(), buffer.size())) {
-        hash.update(buffer.data(), got);
-        position += got;
-      }
-      if (position < end) return "";  // the file was cut short by somebody else; reading it again will say so
+  class GrowingFile {
+  public:
+    GrowingFile(int descriptor, std::string shown_name) : descriptor_(descriptor), shown_name_(std::move(shown_name)) {}
+
+    void grow_to(std::uint64_t written, bool last) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      written_ = std::max(written_, written);
+      ended_ = ended_ || last;
+      changed_.notify_one();
     }
-  }
 
-  std::uint64_t wait_for_more(std::uint64_t position) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return written_ > position || ended_; });
-    return written_;
-  }
+    std::string hash() {
+      Sha256 hash;
+      std::vector<char> buffer(std::size_t{256} << 10);
+      std::uint64_t position = 0;
+      for (;;) {
+        const std::uint64_t end = wait_for_more(position);
+        if (end == position) return hash.hex();
+        const auto bytes = Bytes::of_descriptor(descriptor_, end);
+        while (const std::size_t got = bytes->read(position, buffer.data(), buffer.size())) {
+          hash.update(buffer.data(), got);
+          position += got;
+        }
+        if (position < end) throw Error(ErrorKind::kOutput, shown_name_ + ": was cut short by somebody else");
+      }
+    }
 
-  int descriptor_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::uint64_t written_ = 0;
-  bool ended_ = false;
-  std::future<std::string> result_;  // last: its thread uses the others
+  private:
+    std::uint64_t wait_for_more(std::uint64_t position) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      changed_.wait(lock, [&] { return written_ > position || ended_; });
+      return written_;
+    }
+
+    int descriptor_;
+    std::string shown_name_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::uint64_t written_ = 0;
+    bool ended_ = false;
+  };
+
+  std::shared_ptr<GrowingFile> file_;
+  std::future<std::string> result_;
 };
 
 // What LibTorch's archive writer writes into. A failed write is remembered and the rest swallowed: LibTorch's writer
 // would throw from its destructor, which ends the program.
 class HashedFile {
 public:
-  explicit HashedFile(int descriptor) : descriptor_(descriptor), hash_(descriptor) {}
+  HashedFile(int descriptor, const std::string& shown_name) : descriptor_(descriptor), hash_(descriptor, shown_name) {}
 
   std::size_t write(const void* data, std::size_t size) {
     if (error_ != 0) return size;
@@ -165,7 +178,7 @@ void write_fully(int descriptor, const void* data, std::size_t size, const std::
 }
 
 WrittenArchive write_archive(const Checkpoint& checkpoint, int descriptor, const std::string& shown_name) {
-  HashedFile file(descriptor);
+  HashedFile file(descriptor, shown_name);
   try {
     write_records(checkpoint, file);
   } catch (const c10::Error& error) {
@@ -176,7 +189,7 @@ WrittenArchive write_archive(const Checkpoint& checkpoint, int descriptor, const
 }
 
 WrittenArchive copy_archive(const Bytes& bytes, int descriptor, const std::string& shown_name) {
-  HashedFile file(descriptor);
+  HashedFile file(descriptor, shown_name);
   std::vector<char> buffer(std::size_t{1} << 20);
   std::uint64_t position = 0;
   while (const std::size_t got = bytes.read(position, buffer.data(), buffer.size())) {

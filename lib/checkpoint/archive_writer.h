@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <string>
 
 #include "checkpoint/bytes.h"
@@ -11,7 +12,7 @@ namespace flashconvert::checkpoint {
 
 struct WrittenArchive {
   std::uint64_t bytes = 0;
-  std::string sha256;
+  std::future<std::string> sha256;  // a thread may still be reading the file
 };
 
 // The same checkpoint gives the same bytes, whatever the file is called. Throws Error(kOutput), naming `shown_name`.

@@ -90,9 +90,9 @@ void copy_to_standard_output(int descriptor, std::uint64_t size) {
 // Writes `checkpoint`, and proves that what is in the file is that checkpoint.
 report::FileFacts write_checked(const Checkpoint& checkpoint, TemporaryFile& file, const std::string& name,
                                 const std::string& shown_name) {
-  const WrittenArchive written = write_archive(checkpoint, file.descriptor(), shown_name);
-  require_reloads(checkpoint, written, file.descriptor(), shown_name);
-  return {name, written.bytes, written.sha256};
+  WrittenArchive written = write_archive(checkpoint, file.descriptor(), shown_name);
+  require_reloads(checkpoint, written.bytes, file.descriptor(), shown_name);
+  return {name, written.bytes, written.sha256.get()};
 }
 
 }  // namespace
@@ -169,12 +169,13 @@ report::FileFacts Destination::save(const Checkpoint& checkpoint) const {
 
 report::FileFacts Destination::copy(const Source& source, const report::FileFacts& loaded) const {
   return deliver([&](TemporaryFile& file, const std::string& shown_name) {
-    const WrittenArchive written = copy_archive(*source.bytes(), file.descriptor(), shown_name);
-    if (written.sha256 != loaded.sha256) {
+    WrittenArchive written = copy_archive(*source.bytes(), file.descriptor(), shown_name);
+    const std::string sha256 = written.sha256.get();
+    if (sha256 != loaded.sha256) {
       throw Error(ErrorKind::kInput, source.name() + ": was changed by somebody else while it was converted",
                   "Run the conversion again. Nothing was written.");
     }
-    return report::FileFacts{name_, written.bytes, written.sha256};
+    return report::FileFacts{name_, written.bytes, sha256};
   });
 }
 

@@ -135,17 +135,17 @@ std::optional<std::string> find_lost_record(const std::shared_ptr<const Bytes>& 
   return std::nullopt;
 }
 
-std::optional<std::string> find_fault(const Checkpoint& checkpoint, const WrittenArchive& written,
-                                      const std::shared_ptr<const Bytes>& bytes, int descriptor) {
+std::optional<std::string> find_fault(const Checkpoint& checkpoint, const std::shared_ptr<const Bytes>& bytes,
+                                      int descriptor) {
   struct stat status {};
-  if (::fstat(descriptor, &status) != 0 || static_cast<std::uint64_t>(status.st_size) != written.bytes) {
+  if (::fstat(descriptor, &status) != 0 || static_cast<std::uint64_t>(status.st_size) != bytes->size()) {
     return "its length is not what was written";
   }
   const std::optional<ZipDirectory> directory = read_zip_directory(*bytes);
   if (!directory) return "it has no table of contents";
   std::future<std::optional<std::string>> damage =
       std::async(std::launch::async, find_damaged_record, bytes, std::cref(*directory));
-  const Mapping mapping(descriptor, written.bytes);
+  const Mapping mapping(descriptor, bytes->size());
   const MappedModule reloaded(bytes, *directory, mapping);
   // Tensors are compared in the order in which they were written: what lies before one was already looked at.
   const Release release = [&](const void* data, std::size_t size) {
@@ -166,11 +166,10 @@ std::optional<std::string> find_fault(const Checkpoint& checkpoint, const Writte
 
 }  // namespace
 
-void require_reloads(const Checkpoint& checkpoint, const WrittenArchive& written, int descriptor,
-                     const std::string& shown_name) {
+void require_reloads(const Checkpoint& checkpoint, std::uint64_t size, int descriptor, const std::string& shown_name) {
   std::optional<std::string> fault;
   try {
-    fault = find_fault(checkpoint, written, Bytes::of_descriptor(descriptor, written.bytes), descriptor);
+    fault = find_fault(checkpoint, Bytes::of_descriptor(descriptor, size), descriptor);
   } catch (const c10::Error& error) {
     fault = std::string("it does not load: ") + error.what_without_backtrace();
   } catch (const Error&) {
