@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,6 +33,12 @@ struct Checkpoint {
   std::vector<std::string> left_out;  // what the file has that a converted one will not have
 };
 
+// A checkpoint whose file a thread is still checking. Until that ends well, damage may be behind whatever goes wrong.
+struct UncheckedCheckpoint {
+  Checkpoint checkpoint;            // file.sha256 is empty
+  std::future<std::string> sha256;  // throws Error(kInput) when the file is damaged
+};
+
 // Where a checkpoint's bytes come from: a file, or standard input read once into memory.
 class Source {
 public:
@@ -45,6 +52,9 @@ public:
   // Reads the archive. May be called again: every call gives a module that shares nothing with the last one.
   // Throws Error(kInput) with what the file is instead when it is not a TorchScript checkpoint.
   Checkpoint load() const;
+
+  // The same, without the wait for the check of the file.
+  UncheckedCheckpoint load_unchecked() const;
 
 private:
   Source() = default;

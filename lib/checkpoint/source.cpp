@@ -118,11 +118,12 @@ void import_module(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory
   checkpoint.devices = SavedDevices(checkpoint.module, devices, buffers);
 }
 
-// What LibTorch says when it cannot import the module, or nothing.
+// What LibTorch says when it cannot read the checkpoint, or nothing.
 std::optional<std::string> try_import(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory,
                                       Checkpoint& checkpoint) {
   try {
     import_module(bytes, directory, checkpoint);
+    read_other_records(bytes, directory, checkpoint);
   } catch (const Error&) {
     throw;
   } catch (const c10::Error& error) {
@@ -131,6 +132,21 @@ std::optional<std::string> try_import(const std::shared_ptr<const Bytes>& bytes,
     return error.what();
   }
   return std::nullopt;
+}
+
+// The hash of a file whose checksums all fit. Throws Error(kInput) for a damaged one.
+std::string require_whole(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory,
+                          const std::string& name) {
+  Integrity integrity;
+  try {
+    integrity = check_integrity(bytes, directory);
+  } catch (const c10::Error& error) {
+    throw explain_unreadable_archive(name, error.what_without_backtrace());
+  }
+  if (!integrity.damaged_record) return integrity.sha256;
+  throw Error(ErrorKind::kInput,
+              name + ": is damaged: the checksum of its record " + *integrity.damaged_record + " does not match",
+              kCopyAgain);
 }
 
 // torch.cuda.synchronize and its like are operators that only the CUDA backend has; few models call them.
@@ -179,35 +195,28 @@ std::uint64_t Source::size() const {
 std::shared_ptr<const Bytes> Source::bytes() const { return bytes_ ? Bytes::in_memory(bytes_) : Bytes::open(path_); }
 
 Checkpoint Source::load() const {
+  UncheckedCheckpoint loaded = load_unchecked();
+  loaded.checkpoint.file.sha256 = loaded.sha256.get();
+  return std::move(loaded.checkpoint);
+}
+
+UncheckedCheckpoint Source::load_unchecked() const {
   const std::string shown_name = bytes_ ? "standard input" : name_;
   const std::shared_ptr<const Bytes> bytes = this->bytes();
   const ZipDirectory directory = require_torchscript(*bytes, shown_name);
   require_known_version(*bytes, directory, shown_name);
 
   // The importer and the checksums both read the whole file: side by side, as neither waits for the other.
-  std::future<Integrity> integrity_check = std::async(std::launch::async, check_integrity, bytes, std::cref(directory));
-  Checkpoint checkpoint;
-  std::optional<std::string> failure = try_import(bytes, directory, checkpoint);
-  if (failure && loads_what_is_missing(*failure)) failure = try_import(bytes, directory, checkpoint);
-
-  // A damaged file explains whatever the importer says about it, so this comes first.
-  Integrity integrity;
-  try {
-    integrity = integrity_check.get();
-  } catch (const c10::Error& error) {
-    throw explain_unreadable_archive(shown_name, error.what_without_backtrace());
+  UncheckedCheckpoint loaded;
+  loaded.sha256 = std::async(std::launch::async, require_whole, bytes, directory, shown_name);
+  std::optional<std::string> failure = try_import(bytes, directory, loaded.checkpoint);
+  if (failure && loads_what_is_missing(*failure)) failure = try_import(bytes, directory, loaded.checkpoint);
+  if (failure) {
+    loaded.sha256.get();  // a damaged file explains whatever the importer says about it
+    throw explain_import_failure(shown_name, *failure);
   }
-  if (integrity.damaged_record) {
-    throw Error(
-        ErrorKind::kInput,
-        shown_name + ": is damaged: the checksum of its record " + *integrity.damaged_record + " does not match",
-        kCopyAgain);
-  }
-  if (failure) throw explain_import_failure(shown_name, *failure);
-
-  checkpoint.file = {name_, bytes->size(), integrity.sha256};
-  read_other_records(bytes, directory, checkpoint);
-  return checkpoint;
+  loaded.checkpoint.file = {name_, bytes->size(), ""};
+  return loaded;
 }
 
 }  // namespace flashconvert::checkpoint

@@ -24,6 +24,17 @@ bool changed_anything(const report::Report& report) {
   return false;
 }
 
+// Survey and rewrite take one thread, and leave another to the check of the file.
+Transformed transform_while_checking(checkpoint::UncheckedCheckpoint& loaded, const ConvertOptions& options,
+                                     const Progress& progress) {
+  try {
+    return transform(loaded.checkpoint.module, selected_by(options), options, progress);
+  } catch (...) {
+    loaded.sha256.get();  // a damaged file explains whatever went wrong with it
+    throw;
+  }
+}
+
 }  // namespace
 
 ConvertResult convert(const checkpoint::Source& source, const checkpoint::Destination* destination,
@@ -38,14 +49,17 @@ ConvertResult convert(const checkpoint::Source& source, const checkpoint::Destin
 
   Stopwatch watch;
   progress("load", 0);
-  checkpoint::Checkpoint converted = source.load();
-  report.input = converted.file;
+  checkpoint::UncheckedCheckpoint loaded = source.load_unchecked();
+  checkpoint::Checkpoint& converted = loaded.checkpoint;
   report.warnings = converted.warnings;
   report.operators_before = count_operators(converted.module);
   report.seconds["load"] = watch.lap();
 
-  Transformed done = transform(converted.module, selected_by(options), options, progress);
+  Transformed done = transform_while_checking(loaded, options, progress);
   watch.lap();
+  converted.file.sha256 = loaded.sha256.get();
+  report.input = converted.file;
+  report.seconds["load"] += watch.lap();
 
   if (options.verify) {
     result.parity_failed = !verify_conversion(source, converted, done, options, progress, report);
