@@ -1,10 +1,10 @@
 #include "checkpoint/compare.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <map>
 #include <regex>
+#include <vector>
 
 #include "common/module_path.h"
 
@@ -41,7 +41,7 @@ bool has_own_state(const c10::ClassType& type) {
 
 class Comparison {
 public:
-  Comparison(const Release& release, const SameDevice& same_device) : release_(release), same_device_(same_device) {}
+  explicit Comparison(const SameDevice& same_device) : same_device_(same_device) {}
 
   void values(const IValue& a, const IValue& b, const std::string& path) {
     if (a.tagKind() != b.tagKind()) differ(path, "is " + a.tagKind() + " in one and " + b.tagKind() + " in the other");
@@ -59,6 +59,9 @@ public:
     if (a.isGenerator()) return tensors(a.toGenerator().get_state(), b.toGenerator().get_state(), path);
     if (!(a == b)) differ(path, "its value differs");
   }
+
+  // What is left to compare: the bytes of the tensors.
+  const std::vector<StoragePair>& storage_pairs() const { return storage_pairs_; }
 
 private:
   static std::uint64_t bits_of(double value) {
@@ -190,37 +193,31 @@ private:
     if (!unshared && owner->second != first) differ(path, "shares its memory in the other, and not in the one");
     require_equal(first->nbytes(), second->nbytes(), path, "the size of the tensor's storage");
 
-    const at::Tensor on_cpu = a.is_cpu() ? a : a.cpu();
-    const at::Tensor other_on_cpu = b.is_cpu() ? b : b.cpu();
-    const auto* bytes = static_cast<const char*>(on_cpu.storage().data());
-    const auto* other = static_cast<const char*>(other_on_cpu.storage().data());
-    constexpr std::size_t kPiece = std::size_t{8} << 20;
-    for (std::size_t at = 0; at < first->nbytes(); at += kPiece) {
-      const std::size_t size = std::min(kPiece, first->nbytes() - at);
-      if (std::memcmp(bytes + at, other + at, size) != 0) differ(path, "the tensor's values differ");
-      if (release_ && b.is_cpu()) release_(other + at, size);
-    }
+    storage_pairs_.push_back({path, a.is_cpu() ? a : a.cpu(), b.is_cpu() ? b : b.cpu()});
   }
 
-  const Release& release_;
   const SameDevice& same_device_;
   std::string attribute_;  // the path of the one that is being compared, without indices
   std::map<const void*, const void*> objects_;
   std::map<const void*, const void*> storages_;
   std::map<const void*, const void*> storage_owners_;
   std::map<const void*, const void*> types_;
+  std::vector<StoragePair> storage_pairs_;
 };
 
 }  // namespace
 
 std::optional<std::string> find_difference(const torch::jit::Module& first, const torch::jit::Module& second,
-                                           const Release& release, const SameDevice& same_device) {
+                                           const Compared& compared, const SameDevice& same_device) {
+  Comparison comparison(same_device);
   try {
-    Comparison(release, same_device).values(first._ivalue(), second._ivalue(), "");
-    return std::nullopt;
+    comparison.values(first._ivalue(), second._ivalue(), "");
   } catch (const Difference& difference) {
     return difference.text;
   }
+  if (const auto path = find_differing(comparison.storage_pairs(), compared))
+    return *path + ": the tensor's values differ";
+  return std::nullopt;
 }
 
 }  // namespace flashconvert::checkpoint

@@ -7,10 +7,9 @@
 #include <optional>
 #include <string>
 
-namespace flashconvert::checkpoint {
+#include "checkpoint/compare_bytes.h"
 
-// Called when a piece of the second module's tensors will not be looked at again, so that its memory may go.
-using Release = std::function<void(const void* data, std::size_t size)>;
+namespace flashconvert::checkpoint {
 
 // Says whether two tensors that are the same otherwise belong to the same device. `path` is that of the attribute which
 // holds them.
@@ -20,6 +19,6 @@ using SameDevice = std::function<bool(const at::Tensor& first, const at::Tensor&
 // when both are the same; else the first difference, by path: "encoder.weight: 3 of 1024 bytes differ".
 // Type names may differ in what LibTorch puts in to tell equal names apart ("___torch_mangle_3").
 std::optional<std::string> find_difference(const torch::jit::Module& first, const torch::jit::Module& second,
-                                           const Release& release = {}, const SameDevice& same_device = {});
+                                           const Compared& compared = {}, const SameDevice& same_device = {});
 
 }  // namespace flashconvert::checkpoint

@@ -12,11 +12,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <future>
+#include <iterator>
 #include <map>
+#include <vector>
 
 #include "checkpoint/archive.h"
 #include "checkpoint/compare.h"
+#include "checkpoint/digest.h"
 #include "common/error.h"
 
 namespace flashconvert::checkpoint {
@@ -35,12 +37,17 @@ public:
 
   char* at(std::uint64_t offset) const { return static_cast<char*>(data_) + offset; }
 
-  // Gives the whole pages below `end` back to the system; the file still has them.
-  void release_below(const void* end) const {
-    constexpr std::uintptr_t kPage = 4096;
-    const std::uintptr_t size =
-        (reinterpret_cast<std::uintptr_t>(end) - reinterpret_cast<std::uintptr_t>(data_)) / kPage * kPage;
-    if (size <= size_) ::madvise(data_, size, MADV_DONTNEED);
+  // Nothing for an address outside.
+  std::optional<std::uint64_t> offset_of(const void* address) const {
+    const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(data_);
+    return offset < size_ ? std::optional<std::uint64_t>(offset) : std::nullopt;
+  }
+
+  // Gives pages back to the system, up to the one in which the piece ends; the file still has them.
+  void release(std::uint64_t offset, std::size_t size) const {
+    constexpr std::uint64_t kPage = 4096;
+    const std::uint64_t begin = offset / kPage * kPage;
+    ::madvise(at(begin), static_cast<std::size_t>((offset + size) / kPage * kPage - begin), MADV_DONTNEED);
   }
 
 private:
@@ -119,6 +126,54 @@ private:
   torch::jit::Module module_;
 };
 
+// The checksums of the records, as far as their content was compared.
+class RecordChecksums {
+public:
+  RecordChecksums(const ZipDirectory& directory, const Mapping& mapping) : directory_(directory), mapping_(mapping) {
+    for (const ZipEntry& entry : directory.entries) {
+      if (entry.content_offset != 0 && !entry.compressed && entry.size == entry.stored_size) {
+        seen_[entry.content_offset] = {&entry, 0, 0};
+      }
+    }
+  }
+
+  // The next piece of a record; several threads may add to several records.
+  void add(const void* data, std::size_t size) {
+    const std::optional<std::uint64_t> offset = mapping_.offset_of(data);
+    const auto after = seen_.upper_bound(offset.value_or(0));
+    if (!offset || after == seen_.begin()) return;  // no record's: the value of a method
+    Seen& seen = std::prev(after)->second;
+    if (*offset != seen.entry->content_offset + seen.size) return;
+    seen.crc = crc32(seen.crc, data, size);
+    seen.size += size;
+    mapping_.release(*offset, size);
+  }
+
+  std::optional<std::string> find_damaged(const std::shared_ptr<const Bytes>& bytes) const {
+    ZipDirectory others{{}, directory_.root};
+    for (const ZipEntry& entry : directory_.entries) {
+      const auto seen = seen_.find(entry.content_offset);
+      if (seen == seen_.end() || seen->second.size != entry.size || entry.size == 0) {
+        others.entries.push_back(entry);
+      } else if (seen->second.crc != entry.crc) {
+        return entry.name;
+      }
+    }
+    return find_damaged_record(bytes, others);
+  }
+
+private:
+  struct Seen {
+    const ZipEntry* entry;
+    std::uint64_t size;
+    std::uint32_t crc;  // of the first `size` bytes
+  };
+
+  const ZipDirectory& directory_;
+  const Mapping& mapping_;
+  std::map<std::uint64_t, Seen> seen_;  // by where the record's content stands
+};
+
 std::string about_record(const std::string& name, const char* problem) { return "the record " + name + problem; }
 
 // The text of what is wrong, or nothing.
@@ -143,24 +198,19 @@ std::optional<std::string> find_fault(const Checkpoint& checkpoint, const std::s
   }
   const std::optional<ZipDirectory> directory = read_zip_directory(*bytes);
   if (!directory) return "it has no table of contents";
-  std::future<std::optional<std::string>> damage =
-      std::async(std::launch::async, find_damaged_record, bytes, std::cref(*directory));
   const Mapping mapping(descriptor, bytes->size());
   const MappedModule reloaded(bytes, *directory, mapping);
-  // Tensors are compared in the order in which they were written: what lies before one was already looked at.
-  const Release release = [&](const void* data, std::size_t size) {
-    mapping.release_below(static_cast<const char*>(data) + size);
-  };
+  RecordChecksums checksums(*directory, mapping);
+  const Compared compared = [&](const void* data, std::size_t size) { checksums.add(data, size); };
   const StorageDevices devices = read_storage_devices(*bytes, *directory);
   const SameDevice same_device = [&](const at::Tensor& meant, const at::Tensor& written_one, const std::string& path) {
     const auto found = devices.find(reloaded.record_of(written_one));
     return checkpoint.devices.of(meant, path) == (found == devices.end() ? c10::Device(c10::kCPU) : found->second);
   };
-  if (auto difference = find_difference(checkpoint.module, reloaded.module(), release, same_device)) return difference;
+  if (auto difference = find_difference(checkpoint.module, reloaded.module(), compared, same_device)) return difference;
   if (auto lost = find_lost_record(bytes, *directory, "extra/", checkpoint.extra_files)) return lost;
   if (auto lost = find_lost_record(bytes, *directory, "", checkpoint.verbatim_records)) return lost;
-
-  if (const auto damaged = damage.get()) return "the checksum of " + *damaged + " does not match";
+  if (const auto damaged = checksums.find_damaged(bytes)) return "the checksum of " + *damaged + " does not match";
   return std::nullopt;
 }
 
