@@ -150,6 +150,10 @@ std::int64_t product(const Sizes& sizes) {
   return std::accumulate(sizes.begin(), sizes.end(), std::int64_t{1}, std::multiplies<>());
 }
 
+std::int64_t broadcast_stride(const Tensor& tensor, std::int64_t dim) {
+  return tensor.size(dim) == 1 ? 0 : tensor.stride(dim);
+}
+
 bool is_16_bit(ScalarType type) { return type == ScalarType::Half || type == ScalarType::BFloat16; }
 
 Shape check_arguments(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& bias,

@@ -43,6 +43,9 @@ Shape check_arguments(const Tensor& query, const Tensor& key, const Tensor& valu
 Sizes sizes_of(const Tensor& tensor);
 std::int64_t product(const Sizes& sizes);
 
+// The stride of a dimension in a tensor that is to be broadcast: 0 where its size is 1.
+std::int64_t broadcast_stride(const Tensor& tensor, std::int64_t dim);
+
 bool is_16_bit(ScalarType type);
 
 }  // namespace flashconvert::runtime

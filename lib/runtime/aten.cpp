@@ -64,6 +64,11 @@ Tensor scalar(double value, ScalarType dtype) { return torch::stable::full(Sizes
 
 Tensor contiguous(const Tensor& self) { return torch::stable::contiguous(self); }
 
+Tensor with_unit_stride(const Tensor& self) {
+  const std::int64_t last = self.dim() - 1;
+  return self.size(last) == 1 || self.stride(last) == 1 ? self : aten::contiguous(self);
+}
+
 Tensor copy_to(Tensor destination, const Tensor& source) {
   return torch::stable::copy_(destination, source, /*non_blocking=*/false);
 }

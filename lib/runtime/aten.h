@@ -34,6 +34,7 @@ Tensor full(const Tensor& like, const Sizes& size, double value, ScalarType dtyp
 Tensor scalar(double value, ScalarType dtype);
 
 Tensor contiguous(const Tensor& self);
+Tensor with_unit_stride(const Tensor& self);  // of the last dimension; copies only where it has another
 Tensor copy_to(Tensor destination, const Tensor& source);
 Tensor to(const Tensor& self, ScalarType dtype);
 Tensor to_device_of(const Tensor& self, const Tensor& other);

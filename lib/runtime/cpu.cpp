@@ -1,26 +1,20 @@
 // See cpu.h.
 #include "cpu.h"
 
-#ifdef __x86_64__
-#include <cpuid.h>
-#endif
-
 #include <algorithm>
 #include <limits>
 
 #include "composite.h"
+#include "cpu_bfloat16.h"
 #include "kernel_record.h"
 #include "masked_rows.h"
+#include "processor.h"
 
 namespace flashconvert::runtime {
 namespace {
 
 // Scores of one piece of the composite: 4 MiB in float32, about a core's share of the last-level cache.
 constexpr std::int64_t kScoresInCache = std::int64_t{1} << 20;
-
-Tensor with_unit_stride(const Tensor& tensor) {
-  return tensor.size(3) == 1 || tensor.stride(3) == 1 ? tensor : aten::contiguous(tensor);
-}
 
 // A dimension that the caller expanded holds one value: read it once.
 Tensor without_expanded_dimensions(Tensor tensor) {
@@ -57,7 +51,7 @@ std::optional<Tensor> additive_mask(const Problem& problem, const std::optional<
       mask = aten::where(visible, mask ? aten::to(*mask, dtype) : nothing, hidden);
     }
   }
-  return with_unit_stride(*mask);
+  return aten::with_unit_stride(*mask);
 }
 
 // Grouped heads in a form without groups. Where no key is hidden by the row's number or by the head's mask, the queries
@@ -78,27 +72,6 @@ void ungroup(const Problem& problem, FlashCall& call) {
   }
 }
 
-#ifdef __x86_64__
-bool has_avx512_fp16() {
-  constexpr unsigned int kFeatures = 7;
-  constexpr unsigned int kAvx512Fp16 = 1U << 23;  // of EDX
-  unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return __get_cpuid_count(kFeatures, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAvx512Fp16) != 0;
-}
-#endif
-
-// Without instructions for float16, torch's kernel converts element by element, and takes two to four times as long as
-// in float32 (docs/operator.md).
-bool is_faster_in_float32(ScalarType dtype) {
-#ifdef __x86_64__
-  static const bool has_float16 = has_avx512_fp16();
-  return dtype == ScalarType::Half && !has_float16;
-#else
-  static_cast<void>(dtype);
-  return false;
-#endif
-}
-
 void to_float32(FlashCall& call) {
   for (Tensor* operand : {&call.query, &call.key, &call.value}) {
     *operand = aten::to(*operand, ScalarType::Float);
@@ -117,12 +90,14 @@ std::optional<Tensor> flash_attention(const Problem& problem) {
   if (problem.group() > 1) {
     ungroup(problem, call);
   }
-  const bool widened = is_faster_in_float32(problem.dtype);
+  // Without instructions for float16, torch's kernel converts element by element, and takes two to four times as long
+  // as in float32 (docs/operator.md).
+  const bool widened = problem.dtype == ScalarType::Half && !computes_in_float16();
   if (widened) {
     to_float32(call);
   }
   for (Tensor* operand : {&call.query, &call.key, &call.value}) {
-    *operand = with_unit_stride(*operand);
+    *operand = aten::with_unit_stride(*operand);
   }
   auto [output, log_sums] =
       aten::flash_attention_for_cpu(call.query, call.key, call.value, call.causal, call.mask, problem.scale);
@@ -220,6 +195,9 @@ Tensor attention_on_cpu(const Problem& problem) {
   if (problem.key_length == 0) {
     return aten::full(problem.query, {problem.batch, problem.heads, problem.query_length, problem.value_dim}, 0.,
                       problem.dtype);
+  }
+  if (bfloat16_kernel_takes(problem)) {
+    return attention_in_bfloat16(problem);
   }
   if (flash_takes(problem)) {
     if (const auto output = flash_attention(problem)) {

@@ -1,5 +1,6 @@
-// Attention on the CPU: torch's flash attention where it computes the same function, a composite in pieces that stay
-// in the cache elsewhere. docs/operator.md has the measurements behind the choice.
+// Attention on the CPU: our kernel for bfloat16 where it is faster (cpu_bfloat16.h), torch's flash attention where it
+// computes the same function, a composite in pieces that stay in the cache elsewhere. docs/operator.md has the
+// measurements behind the choice.
 #pragma once
 
 #include "problem.h"

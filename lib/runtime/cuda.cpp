@@ -97,10 +97,6 @@ kernels::TensorView view_of(const Tensor& tensor) {
   return {tensor.const_data_ptr(), tensor.stride(0), tensor.stride(1), tensor.stride(2)};
 }
 
-std::int64_t broadcast_stride(const Tensor& tensor, std::int64_t dim) {
-  return tensor.size(dim) == 1 ? 0 : tensor.stride(dim);
-}
-
 // Batch dimensions of the bias merged wherever one stride walks through both, outermost first.
 struct BatchDimension {
   std::int64_t size = 1;

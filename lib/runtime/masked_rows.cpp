@@ -32,10 +32,6 @@ auto with_element_type(ScalarType dtype, Body body) {
   }
 }
 
-std::int64_t broadcast_stride(const Tensor& tensor, std::int64_t dim) {
-  return tensor.size(dim) == 1 ? 0 : tensor.stride(dim);
-}
-
 bool mask_hides_all(const Tensor& mask, const Row& row, std::int64_t visible_keys) {
   return with_element_type(mask.scalar_type(), [&](auto* type) {
     using Element = std::remove_pointer_t<decltype(type)>;
