@@ -1,7 +1,7 @@
 """flashconvert::attention on the CPU against the forms that it replaces, in one process: the plain products and
-softmax, torch's flash attention called alone, and the composite that serves what flash attention cannot (its time is
-that of the operator with a softcap, so it does a little more). All of them in TorchScript, as in a checkpoint. Times in
-milliseconds, the median of the runs.
+softmax, torch's flash attention called alone, and the operator with a softcap, which is the composite that serves what
+flash attention cannot (with a little more to do), or the kernel for bfloat16, which has no other path. All of them in
+TorchScript, as in a checkpoint. Times in milliseconds, the median of the runs.
 
     FLASHCONVERT_OPS=build/release/libflashconvert_ops.so python tests/bench/cpu_operator.py [--threads 1 2] [--short] [--dtypes float16]
 """

@@ -24,6 +24,14 @@ def bench(checkpoint, folder, threads, backend):
     return json.loads(report.read_text())["bench"]
 
 
+def compare(checkpoint, folder, threads, backend, repeats):
+    """Milliseconds of the original and of its conversion, in the run whose ratio is the median."""
+    runs = [bench(checkpoint, folder, threads, backend) for _ in range(repeats)]
+    runs.sort(key=lambda run: run["converted_ms"] / run["original_ms"])
+    middle = runs[len(runs) // 2]
+    return middle["original_ms"], middle["converted_ms"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="*", type=pathlib.Path)
@@ -37,13 +45,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for checkpoint in checkpoints:
             for backend in ("flash", "portable"):
-                runs = [
-                    bench(checkpoint, pathlib.Path(folder), arguments.threads, backend)
-                    for _ in range(arguments.repeats)
-                ]
-                runs.sort(key=lambda run: run["converted_ms"] / run["original_ms"])
-                middle = runs[len(runs) // 2]
-                before, after = middle["original_ms"], middle["converted_ms"]
+                before, after = compare(checkpoint, pathlib.Path(folder), arguments.threads, backend, arguments.repeats)
                 print(f"| {checkpoint.stem} | {backend} | {before:.3f} | {after:.3f} | {after / before:.2f} |", flush=True)
 
 
