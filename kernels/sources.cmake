@@ -2,8 +2,8 @@
 #
 # The general kernels are compiled to machine code for sm_80, which sm_86 and sm_89 run too, and for sm_90, and to PTX,
 # from which the driver compiles for anything newer. From one intermediate form where that will do, which is quicker; the
-# kernels that few queries take say more to Hopper (ptx/dependent_launch.cuh). Hopper's own use instructions that exist as
-# sm_90a alone.
+# kernels that few queries take say more to Hopper (ptx/dependent_launch.cuh, ptx/cluster.cuh). Hopper's own use
+# instructions that exist as sm_90a alone.
 file(GLOB sm80_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/instances/*.cu)
 file(GLOB sm90_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/sm90/instances/*.cu)
 set_source_files_properties(${sm80_sources}

@@ -1,5 +1,5 @@
-// The end of a block whose rows were worked on in parts: by warps that shared the keys of each tile, by blocks that shared
-// the tiles (splits.h), or by both. A part is a row's sum of weighted values, with its maximum and sum.
+// The end of a block whose rows were worked on in parts: by warps that shared the keys of each tile, by blocks that
+// shared the tiles (splits.h), or by both. A part is a row's sum of weighted values, with its maximum and sum.
 #pragma once
 
 #include "../parameters.h"
@@ -100,8 +100,8 @@ __device__ __forceinline__ void combine_parts(const KernelParameters& p, const W
   using Element = typename Engine::Element;
   const PartsOfBlock<Engine::kKeyWarps> parts = {shared, min(p.query_length - work.first_row, Engine::kRows),
                                                  p.partial_columns};
-  static_assert(Engine::kKeyWarps == 1 || Engine::kKeyWarps * Engine::kRows * (Engine::kHeadDim + 2) * 4 <=
-                                              SharedMemoryPlan<Engine>::kState,
+  static_assert(Engine::kKeyWarps == 1 ||
+                    Engine::kKeyWarps * Engine::kRows * (Engine::kHeadDim + 2) * 4 <= SharedMemoryPlan<Engine>::kState,
                 "the parts of the warps do not fit where the tiles were");
   const int warp = Engine::kKeyWarps == 1 ? 0 : warp_index() % Engine::kKeyWarps;
   __syncthreads();  // the last reads of the tiles are done

@@ -1,5 +1,5 @@
-// Unfinished rows of attention whose keys were split among blocks, and how they are added up: the sum of the splits' rows,
-// weighted by the difference of their maxima, over the sum of their sums.
+// Unfinished rows of attention whose keys were split among blocks, and how they are added up: the sum of the splits'
+// rows, weighted by the difference of their maxima, over the sum of their sums.
 #pragma once
 
 #include <cfloat>

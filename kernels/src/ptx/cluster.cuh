@@ -1,6 +1,6 @@
 // Blocks of one cluster, which run at the same time and read each other's shared memory. PTX ISA, "Parallel
-// Synchronization and Communication Instructions: barrier.cluster" and "Data Movement and Conversion Instructions: mapa"
-// (sm_90 and up). Earlier cards know no clusters: built for them, these end the kernel with an error.
+// Synchronization and Communication Instructions: barrier.cluster" and "Data Movement and Conversion Instructions:
+// mapa" (sm_90 and up). Earlier cards know no clusters: built for them, these end the kernel with an error.
 #pragma once
 
 #include <cstdint>
