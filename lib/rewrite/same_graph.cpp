@@ -14,7 +14,12 @@ using torch::jit::AttributeKind;
 using torch::jit::Block;
 using torch::jit::Node;
 using torch::jit::Value;
-using ValueMap = std::unordered_map<const Value*, const Value*>;
+
+// What is known of two graphs while they are walked side by side.
+struct Relation {
+  bool any_class = false;
+  std::unordered_map<const Value*, const Value*> values;
+};
 
 bool same_tensor(const at::Tensor& a, const at::Tensor& b) {
   if (!a.defined() || !b.defined()) return a.defined() == b.defined();
@@ -67,51 +72,59 @@ bool same_attributes(const Node& a, const Node& b) {
          std::all_of(names.begin(), names.end(), [&](c10::Symbol name) { return same_attribute(a, b, name); });
 }
 
-bool same_types(at::ArrayRef<const Value*> a, at::ArrayRef<const Value*> b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](const Value* x, const Value* y) { return *x->type() == *y->type(); });
-}
+bool is_module(const Value* value) { return value->type()->is_module(); }
 
-void relate(at::ArrayRef<const Value*> a, at::ArrayRef<const Value*> b, ValueMap& related) {
-  for (std::size_t i = 0; i < a.size(); ++i) related[a[i]] = b[i];
-}
-
-bool are_related(at::ArrayRef<const Value*> a, at::ArrayRef<const Value*> b, const ValueMap& related) {
+bool same_types(at::ArrayRef<const Value*> a, at::ArrayRef<const Value*> b, bool any_class) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](const Value* x, const Value* y) {
-    const auto found = related.find(x);
-    return found != related.end() && found->second == y;
+    return *x->type() == *y->type() || (any_class && is_module(x) && is_module(y));
   });
 }
 
-bool same_block(const Block& a, const Block& b, ValueMap& related);
+void relate(at::ArrayRef<const Value*> a, at::ArrayRef<const Value*> b, Relation& relation) {
+  for (std::size_t i = 0; i < a.size(); ++i) relation.values[a[i]] = b[i];
+}
 
-bool same_node(const Node& a, const Node& b, ValueMap& related) {
-  if (a.kind() != b.kind() || !are_related(a.inputs(), b.inputs(), related)) return false;
-  if (!same_types(a.outputs(), b.outputs()) || !same_attributes(a, b)) return false;
+bool are_related(at::ArrayRef<const Value*> a, at::ArrayRef<const Value*> b, const Relation& relation) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](const Value* x, const Value* y) {
+    const auto found = relation.values.find(x);
+    return found != relation.values.end() && found->second == y;
+  });
+}
+
+bool same_block(const Block& a, const Block& b, Relation& relation);
+
+bool same_node(const Node& a, const Node& b, Relation& relation) {
+  if (a.kind() != b.kind() || !are_related(a.inputs(), b.inputs(), relation)) return false;
+  if (!same_types(a.outputs(), b.outputs(), relation.any_class) || !same_attributes(a, b)) return false;
   if (a.blocks().size() != b.blocks().size()) return false;
   for (std::size_t i = 0; i < a.blocks().size(); ++i) {
-    if (!same_block(*a.blocks()[i], *b.blocks()[i], related)) return false;
+    if (!same_block(*a.blocks()[i], *b.blocks()[i], relation)) return false;
   }
-  relate(a.outputs(), b.outputs(), related);
+  relate(a.outputs(), b.outputs(), relation);
   return true;
 }
 
-bool same_block(const Block& a, const Block& b, ValueMap& related) {
-  if (!same_types(a.inputs(), b.inputs())) return false;
-  relate(a.inputs(), b.inputs(), related);
+bool same_block(const Block& a, const Block& b, Relation& relation) {
+  if (!same_types(a.inputs(), b.inputs(), relation.any_class)) return false;
+  relate(a.inputs(), b.inputs(), relation);
   auto left = a.nodes().begin();
   auto right = b.nodes().begin();
   for (; left != a.nodes().end() && right != b.nodes().end(); ++left, ++right) {
-    if (!same_node(**left, **right, related)) return false;
+    if (!same_node(**left, **right, relation)) return false;
   }
-  return left == a.nodes().end() && right == b.nodes().end() && are_related(a.outputs(), b.outputs(), related);
+  return left == a.nodes().end() && right == b.nodes().end() && are_related(a.outputs(), b.outputs(), relation);
 }
 
 }  // namespace
 
 bool same_graph(const torch::jit::Graph& a, const torch::jit::Graph& b) {
-  ValueMap related;
-  return same_block(*a.block(), *b.block(), related);
+  Relation relation;
+  return same_block(*a.block(), *b.block(), relation);
+}
+
+bool same_graph_in_any_class(const torch::jit::Graph& a, const torch::jit::Graph& b) {
+  Relation relation{true, {}};
+  return same_block(*a.block(), *b.block(), relation);
 }
 
 }  // namespace flashconvert::rewrite

@@ -13,7 +13,6 @@
 #include "common/log.h"
 #include "rewrite/accept.h"
 #include "rewrite/module_depth/fused_spec.h"
-#include "rewrite/module_depth/piece_check.h"
 #include "rewrite/module_depth/region.h"
 #include "rewrite/module_depth/takeover.h"
 #include "rewrite/module_tree.h"
@@ -290,7 +289,7 @@ std::optional<bool> Deepener::deepen_attention(const Methods& methods, std::vect
       return std::nullopt;
     }
     for (const Place& place : places) {
-      if (const auto difference = check_against_region(place.region, instance, fused.back())) {
+      if (const auto difference = check_.against_region(place.region, instance, fused.back())) {
         log_core(*place.method, *difference);
         return std::nullopt;
       }

@@ -9,6 +9,7 @@
 
 #include "report/report.h"
 #include "rewrite/module_depth/fused_module.h"
+#include "rewrite/module_depth/piece_check.h"
 #include "rewrite/module_depth/usage_index.h"
 #include "survey/survey.h"
 
@@ -40,6 +41,7 @@ private:
   bool pack_;
   UsageIndex usage_;
   FusedModuleFactory factory_;
+  PieceCheck check_;
 };
 
 }  // namespace flashconvert::rewrite

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "rewrite/module_depth/view_operators.h"
+#include "rewrite/same_graph.h"
 
 namespace flashconvert::rewrite {
 namespace {
@@ -178,21 +180,38 @@ std::optional<std::string> check_shape(const FusedRegion& region, const std::arr
   return disagreement(stack.at(0).toTensor(), fused.forward(std::move(arguments)).toTensor());
 }
 
+std::shared_ptr<Graph> inlined(Graph& graph) {
+  std::shared_ptr<Graph> copy = graph.copy();
+  torch::jit::Inline(*copy);
+  return copy;
+}
+
 }  // namespace
 
-std::optional<std::string> check_against_region(const FusedRegion& region, const Module& self, Module& fused) {
+bool PieceCheck::has_checked(const Graphs& graphs) const {
+  return std::any_of(checked_.begin(), checked_.end(), [&](const Graphs& known) {
+    return same_graph_in_any_class(*known.region, *graphs.region) &&
+           same_graph_in_any_class(*known.fused, *graphs.fused);
+  });
+}
+
+std::optional<std::string> PieceCheck::against_region(const FusedRegion& region, const Module& self, Module& fused) {
   std::array<InputRoot, 3> roots;
   for (std::size_t operand = 0; operand < 3; ++operand) roots[operand] = root_of_input(region.input(operand));
   const PieceBuilder piece(region, roots);
   if (piece.graph() == nullptr) return "it needs more than its inputs";
   const at::NoGradGuard no_grad;
   try {
+    const Graphs graphs{inlined(*piece.graph()), inlined(*fused.get_method("forward").graph())};
+    const bool is_known = has_checked(graphs);
     const torch::jit::Code code(piece.graph(), "attention_region");
     for (const Lengths lengths : {Lengths{2, 3, 5}, Lengths{3, 4, 2}, Lengths{1, 1, 7}}) {
       if (auto reason = check_shape(region, roots, piece, code, self, fused, lengths, true)) return reason;
+      if (is_known) return std::nullopt;
       if (region.bias == nullptr || region.bias->type()->kind() != c10::TypeKind::OptionalType) continue;
       if (auto reason = check_shape(region, roots, piece, code, self, fused, lengths, false)) return reason;
     }
+    checked_.push_back(graphs);
   } catch (const std::exception& error) {
     return std::string("it does not run: ") + error.what();
   }
