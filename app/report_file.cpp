@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <string_view>
@@ -27,6 +28,32 @@ void show_to_handlers(const std::string& path) {
   signal_path_valid = true;
 }
 
+// While it lives, the signals that remove temporary files wait.
+class InterruptsWait {
+public:
+  InterruptsWait() {
+    sigset_t signals;
+    ::sigemptyset(&signals);
+    for (const int signal : {SIGINT, SIGTERM}) ::sigaddset(&signals, signal);
+    ::pthread_sigmask(SIG_BLOCK, &signals, &before_);
+  }
+  ~InterruptsWait() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  InterruptsWait(const InterruptsWait&) = delete;
+  InterruptsWait& operator=(const InterruptsWait&) = delete;
+
+private:
+  sigset_t before_{};
+};
+
+// A new file beside `path`, whose name is in `temporary`; no signal falls between its creation and its being known.
+int create_temporary(const std::string& path, std::string& temporary) {
+  const InterruptsWait guard;
+  temporary = path + ".partial-XXXXXX";
+  const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);
+  if (descriptor >= 0) show_to_handlers(temporary);
+  return descriptor;
+}
+
 }  // namespace
 
 bool write_all(int descriptor, const std::string& content) {
@@ -44,10 +71,8 @@ ReportFile::ReportFile(std::string path) : path_(std::move(path)) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path_, ignored)) fail("cannot be written", EISDIR);
   if (std::filesystem::exists(path_, ignored) && ::access(path_.c_str(), W_OK) != 0) fail("cannot be written", errno);
-  temporary_ = path_ + ".partial-XXXXXX";
-  descriptor_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
+  descriptor_ = create_temporary(path_, temporary_);
   if (descriptor_ < 0) fail("cannot be written", errno);
-  show_to_handlers(temporary_);
   // mkostemp's file is the owner's alone; a report is an ordinary file.
   const mode_t mask = ::umask(0);
   ::umask(mask);

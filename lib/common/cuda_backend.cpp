@@ -11,7 +11,7 @@ bool load_cuda_backend() {
   if (attempted.exchange(true)) return false;
   // By name alone, so that it is found where libtorch_cpu was. For all to see, as if it were linked: libraries of
   // operators need not name it as their own dependency.
-  return ::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) != nullptr;
+  return ::dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_GLOBAL) != nullptr;
 }
 
 void load_cuda_backend_for_devices() {
