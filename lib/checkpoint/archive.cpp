@@ -14,14 +14,13 @@ namespace {
 
 // Asks the system for the pages of a large buffer at once: a fault for each, while it is filled, takes longer. A system
 // that cannot do this (Linux before 5.14) leaves it at the faults.
-void provide_pages(void* buffer, std::size_t size) {
+void provide_pages([[maybe_unused]] void* buffer, [[maybe_unused]] std::size_t size) {
 #if defined(MADV_POPULATE_WRITE)
-  constexpr std::uintptr_t kPage = 4096;
-  const auto begin = (reinterpret_cast<std::uintptr_t>(buffer) + kPage - 1) / kPage * kPage;
-  const auto end = (reinterpret_cast<std::uintptr_t>(buffer) + size) / kPage * kPage;
-  if (end >= begin + (std::uintptr_t{1} << 20)) {
-    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_WRITE);
-  }
+  constexpr std::size_t kPage = 4096;
+  constexpr std::size_t kLarge = std::size_t{1} << 20;
+  const std::size_t before_first = (kPage - reinterpret_cast<std::uintptr_t>(buffer) % kPage) % kPage;
+  if (size < before_first + kLarge) return;
+  ::madvise(static_cast<char*>(buffer) + before_first, (size - before_first) / kPage * kPage, MADV_POPULATE_WRITE);
 #endif
 }
 
