@@ -48,7 +48,7 @@ int split_count(const KernelParameters& parameters, const TileShape& tile, int r
 }
 
 bool fit_in_cluster(const KernelParameters& parameters, int splits, const TileShape& tile, int shared_bytes) {
-  const std::int64_t rows = std::min(parameters.query_length, tile.rows()) * tile.key_warps;
+  const std::int64_t rows = std::int64_t{std::min(parameters.query_length, tile.rows())} * tile.key_warps;
   return splits > 1 && splits <= kMostSplitsInCluster &&
          rows * (partial_columns(parameters.value_dim) + 2) * std::int64_t{sizeof(float)} <= shared_bytes;
 }
