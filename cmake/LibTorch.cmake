@@ -35,8 +35,9 @@ target_link_options(LibTorch_cpu INTERFACE -Wl,-rpath,${LIBTORCH_LIBRARY_DIR})
 add_library(LibTorch::cpu ALIAS LibTorch_cpu)
 
 add_library(LibTorch_torch INTERFACE)
-target_link_libraries(LibTorch_torch INTERFACE LibTorch_cpu -Wl,--push-state,--no-as-needed ${LIBTORCH_LIBRARY}
-                                               -Wl,--pop-state)
+# One argument: CMake would move the library away from between the flags where a program has such flags twice.
+target_link_libraries(LibTorch_torch INTERFACE LibTorch_cpu
+                                               -Wl,--push-state,--no-as-needed,${LIBTORCH_LIBRARY},--pop-state)
 add_library(LibTorch::torch ALIAS LibTorch_torch)
 
 add_library(LibTorch_stable INTERFACE)
