@@ -1,7 +1,6 @@
 // Devices of saved tensors (saved_devices.h).
 #include "checkpoint/saved_devices.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "checkpoint/archive.h"
 #include "checkpoint/map_tensors.h"
 #include "checkpoint/pickled_storages.h"
+#include "common/function_with_graph.h"
 #include "common/module_path.h"
 
 namespace flashconvert::checkpoint {
@@ -60,10 +60,7 @@ void visit_constants(torch::jit::Block* block, const std::function<void(torch::j
 void visit_constants(const torch::jit::Module& module, const std::function<void(torch::jit::Node*)>& visit) {
   for (torch::jit::Function* function : module._ivalue()->compilation_unit()->get_functions()) {
     // A method that was replaced leaves an empty place behind.
-    auto* graph_function = function != nullptr ? torch::jit::tryToGraphFunction(*function) : nullptr;
-    if (graph_function == nullptr) continue;
-    graph_function->ensure_defined();
-    visit_constants(graph_function->graph()->block(), visit);
+    if (auto* with_graph = function_with_graph(function)) visit_constants(with_graph->graph()->block(), visit);
   }
 }
 

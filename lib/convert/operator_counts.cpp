@@ -1,10 +1,11 @@
 // Operator counts (operator_counts.h).
 #include "convert/operator_counts.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <array>
+
+#include "common/function_with_graph.h"
 
 namespace flashconvert {
 
@@ -16,7 +17,7 @@ void count_block(const torch::jit::Block* block, std::map<std::string, std::int6
     if (!node->kind().is_prim()) ++counts[node->kind().toQualString()];
     if (node->kind() != c10::prim::CallFunction) continue;
     const auto type = node->input(0)->type()->cast<c10::FunctionType>();
-    auto* function = type ? torch::jit::tryToGraphFunction(*type->function()) : nullptr;
+    auto* function = type ? function_with_graph(type->function()) : nullptr;
     if (function) count_block(function->graph()->block(), counts);
   }
 }
@@ -27,8 +28,7 @@ std::map<std::string, std::int64_t> count_operators(const torch::jit::Module& ro
   std::map<std::string, std::int64_t> counts;
   for (const torch::jit::Module& module : root.modules()) {
     for (const auto& method : module.get_methods()) {
-      if (auto* function = torch::jit::tryToGraphFunction(method.function()))
-        count_block(function->graph()->block(), counts);
+      if (auto* function = function_with_graph(&method.function())) count_block(function->graph()->block(), counts);
     }
   }
   return counts;

@@ -1,7 +1,6 @@
 // Twins of methods that are called with a causal mask (hand_down.h).
 #include "rewrite/hand_down.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/function_with_graph.h"
 #include "rewrite/module_tree.h"
 #include "rewrite/weights/graph_tools.h"
 #include "survey/canonicalise.h"
@@ -44,11 +44,8 @@ struct Twin {
 };
 
 std::shared_ptr<Graph> graph_of(const ClassTypePtr& type, const std::string& method) {
-  auto* found = type->findMethod(method);
-  auto* function = found ? torch::jit::tryToGraphFunction(*found) : nullptr;
-  if (!function) return nullptr;
-  function->ensure_defined();
-  return function->graph();
+  auto* function = function_with_graph(type->findMethod(method));
+  return function ? function->graph() : nullptr;
 }
 
 std::vector<Node*> method_calls(Graph& graph) {

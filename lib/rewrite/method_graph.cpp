@@ -1,13 +1,12 @@
 // Replacing the graph of a method.
 #include "rewrite/method_graph.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
-
 #include <functional>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "common/function_with_graph.h"
 #include "rewrite/module_tree.h"
 
 namespace flashconvert::rewrite {
@@ -43,9 +42,8 @@ void recreate_methods(const c10::ClassTypePtr& type,
   const auto accessors = property_accessors(*type);
   const std::vector<Function*> methods = type->methods();  // a copy: the list changes below
   for (Function* method : methods) {
-    auto* function = torch::jit::tryToGraphFunction(*method);
+    GraphFunction* function = function_with_graph(method);
     if (function == nullptr) continue;
-    function->ensure_defined();
     std::shared_ptr<Graph> graph = graph_of(*function);
     if (accessors.count(method) != 0) {
       if (graph != function->graph()) exchange_contents(*function->graph(), *graph);

@@ -2,13 +2,13 @@
 #include "rewrite/module_types.h"
 
 #include <torch/csrc/jit/api/compilation_unit.h>
-#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <algorithm>
 #include <utility>
 #include <vector>
 
+#include "common/function_with_graph.h"
 #include "rewrite/module_tree.h"
 
 namespace flashconvert::rewrite {
@@ -118,10 +118,7 @@ void retype_submodules(torch::jit::Block* block) {
 
 void retype_submodules(const Module& root) {
   const auto retype = [](Function* function) {
-    auto* graph_function = torch::jit::tryToGraphFunction(*function);
-    if (graph_function == nullptr) return;
-    graph_function->ensure_defined();
-    retype_submodules(graph_function->graph()->block());
+    if (auto* with_graph = function_with_graph(function)) retype_submodules(with_graph->graph()->block());
   };
   for (const ClassTypePtr& type : module_types(root)) {
     for (Function* method : type->methods()) retype(method);

@@ -1,7 +1,6 @@
 // Working copies of method graphs (canonicalise.h).
 #include "survey/canonicalise.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/passes/lower_tuples.h>
@@ -11,6 +10,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "common/function_with_graph.h"
 #include "survey/branches.h"
 #include "survey/graph_facts.h"
 #include "survey/resolve_branches.h"
@@ -138,7 +138,7 @@ GraphFunction* callee_function(const Node* call) {
     const auto type = call->input(0)->type()->cast<c10::FunctionType>();
     function = type ? type->function() : nullptr;
   }
-  return function ? torch::jit::tryToGraphFunction(*function) : nullptr;
+  return function_with_graph(function);
 }
 
 bool holds_tensors(const c10::ClassTypePtr& type, int depth = 0) {
@@ -286,7 +286,7 @@ bool has_attention_candidate(const Block* block) {
 }
 
 bool holds_nested_tensors(const torch::jit::Module& module, const std::string& method) {
-  auto* function = torch::jit::tryToGraphFunction(module.get_method(method).function());
+  auto* function = function_with_graph(&module.get_method(method).function());
   return function && any_node(function->graph()->block(),
                               [](const Node* node) { return kind_name(node) == "aten::_nested_tensor_from_mask"; });
 }
@@ -300,7 +300,7 @@ bool calls_only_pure_operators(const Node* call) {
 }
 
 std::shared_ptr<Graph> canonical_copy(const torch::jit::Module& module, const std::string& method) {
-  auto* function = torch::jit::tryToGraphFunction(module.get_method(method).function());
+  auto* function = function_with_graph(&module.get_method(method).function());
   if (!function) return nullptr;
   std::shared_ptr<Graph> graph = function->graph()->copy();
   constexpr int kNestedCalls = 8;

@@ -1,6 +1,6 @@
 // Ranks and sizes of a graph's values (graph_facts.h).
-#include <torch/csrc/jit/api/function_impl.h>
 
+#include "common/function_with_graph.h"
 #include "survey/graph_facts.h"
 
 namespace flashconvert::survey {
@@ -30,8 +30,7 @@ bool keeps_shape(const Node* node) {
 
 Value* only_result(const Node* call) {
   const auto type = call->input(0)->type()->cast<c10::ClassType>();
-  auto* method = type ? type->findMethod(call->s(attr::name)) : nullptr;
-  auto* function = method ? torch::jit::tryToGraphFunction(*method) : nullptr;
+  auto* function = type ? function_with_graph(type->findMethod(call->s(attr::name))) : nullptr;
   if (!function || function->graph()->outputs().size() != 1) return nullptr;
   return function->graph()->outputs()[0];
 }

@@ -1,12 +1,12 @@
 // Who uses what in a checkpoint.
 #include "rewrite/module_depth/usage_index.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <algorithm>
 #include <functional>
 
+#include "common/function_with_graph.h"
 #include "rewrite/module_tree.h"
 
 namespace flashconvert::rewrite {
@@ -44,9 +44,8 @@ void UsageIndex::count_attributes(const torch::jit::Module& module) {
 }
 
 void UsageIndex::record_reads(const c10::ClassTypePtr& type, torch::jit::Function* function) {
-  auto* graph_function = torch::jit::tryToGraphFunction(*function);
+  auto* graph_function = function_with_graph(function);
   if (graph_function == nullptr) return;
-  graph_function->ensure_defined();
   for_each_attribute_read(graph_function->graph()->block(), [&](Node* node) {
     const auto* owner = node->input(0)->type()->castRaw<c10::ClassType>();
     if (owner != nullptr) {

@@ -1,8 +1,7 @@
 // Where the code of a model calls the methods of its module instances.
 #include "rewrite/weights/call_sites.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
-
+#include "common/function_with_graph.h"
 #include "rewrite/weights/graph_tools.h"
 
 namespace flashconvert::rewrite::weights {
@@ -25,9 +24,8 @@ const void* callee_of(Node* call, const Module& caller) {
 CallSites::CallSites(const std::vector<Instance>& instances) {
   for (const Instance& instance : instances) {
     for (torch::jit::Function* method : instance.module.type()->methods()) {
-      auto* function = torch::jit::tryToGraphFunction(*method);
+      auto* function = function_with_graph(method);
       if (function == nullptr) continue;
-      function->ensure_defined();
       torch::jit::Graph* graph = function->graph().get();
       for_each_node(graph->block(), [&](Node* node) {
         if (node->kind() != c10::prim::CallMethod) return;

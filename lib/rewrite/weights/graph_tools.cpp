@@ -1,11 +1,11 @@
 // Small questions about TorchScript graphs that folding asks in several places.
 #include "rewrite/weights/graph_tools.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
-
 #include <algorithm>
 #include <tuple>
 #include <unordered_set>
+
+#include "common/function_with_graph.h"
 
 namespace flashconvert::rewrite::weights {
 
@@ -125,9 +125,7 @@ torch::jit::GraphFunction* called_function(const Node* node) {
   } else if (node->kind() == c10::prim::CallFunction) {
     if (const auto type = node->input(0)->type()->cast<c10::FunctionType>()) function = type->function();
   }
-  auto* graph_function = function != nullptr ? torch::jit::tryToGraphFunction(*function) : nullptr;
-  if (graph_function != nullptr) graph_function->ensure_defined();
-  return graph_function;
+  return function_with_graph(function);
 }
 
 void for_each_node(Block* block, const std::function<void(Node*)>& visit) {

@@ -1,10 +1,9 @@
 // What of a model still matters when some values are no longer needed.
 #include "rewrite/weights/liveness.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
-
 #include <utility>
 
+#include "common/function_with_graph.h"
 #include "rewrite/module_tree.h"
 
 namespace flashconvert::rewrite::weights {
@@ -16,12 +15,6 @@ using torch::jit::GraphFunction;
 using torch::jit::Module;
 using torch::jit::Node;
 using torch::jit::Value;
-
-GraphFunction* with_graph(Function* function) {
-  auto* graph_function = torch::jit::tryToGraphFunction(*function);
-  if (graph_function != nullptr) graph_function->ensure_defined();
-  return graph_function;
-}
 
 }  // namespace
 
@@ -36,7 +29,7 @@ void Liveness::find_roots(const Module& root) {
   std::set<std::string> called_by_name;  // through an interface: any class may be behind it
   for (const auto& type : types_) {
     for (Function* method : type->methods()) {
-      GraphFunction* function = with_graph(method);
+      GraphFunction* function = function_with_graph(method);
       if (function == nullptr) continue;
       for_each_node(function->graph()->block(), [&](Node* node) {
         if (!is_call(node)) return;
@@ -69,7 +62,7 @@ void Liveness::drain() {
 
 void Liveness::mark_function(Function* function) {
   if (!functions_.insert(function).second) return;
-  GraphFunction* graph_function = with_graph(function);
+  GraphFunction* graph_function = function_with_graph(function);
   if (graph_function == nullptr) return;
   for_each_node(graph_function->graph()->block(), [&](Node* node) { await(node); });
   for (Value* output : graph_function->graph()->outputs()) mark_value(output);

@@ -1,11 +1,10 @@
 // Where a folded layer keeps its weight and bias.
 #include "rewrite/weights/naming.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
-
 #include <algorithm>
 #include <map>
 
+#include "common/function_with_graph.h"
 #include "rewrite/module_tree.h"
 #include "rewrite/weights/classify.h"
 
@@ -20,7 +19,7 @@ bool is_one_layer(const Folding& folding, const Liveness& after) {
   const std::set<Operand> operands(folding.operands.begin(), folding.operands.end());
   const auto is_live = [&](const torch::jit::Node* node) { return after.is_live(node); };
   for (torch::jit::Function* method : folding.type->methods()) {
-    auto* function = torch::jit::tryToGraphFunction(*method);
+    auto* function = function_with_graph(method);
     if (function != nullptr && has_other_layers(*function->graph(), operands, is_live)) return false;
   }
   return true;

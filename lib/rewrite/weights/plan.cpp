@@ -2,13 +2,12 @@
 // tells whether leaving out their paths would be noticed.
 #include "rewrite/weights/plan.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <map>
 #include <unordered_map>
 
+#include "common/function_with_graph.h"
 #include "rewrite/module_tree.h"
 #include "rewrite/weights/call_sites.h"
 #include "rewrite/weights/classify.h"
@@ -38,7 +37,7 @@ public:
     const std::set<Cell> written = writers_.cells();
     for (const c10::ClassTypePtr& type : module_types(root_)) {
       for (torch::jit::Function* method : type->methods()) {
-        auto* function = torch::jit::tryToGraphFunction(*method);
+        auto* function = function_with_graph(method);
         if (function == nullptr) continue;
         for (const WeightUse& use : weight_uses(*function->graph(), written)) {
           consider(type, method->name(), *function->graph(), use);

@@ -1,11 +1,10 @@
 // The code of a model that writes attributes.
 #include "rewrite/weights/state_writers.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
-
 #include <unordered_map>
 #include <unordered_set>
 
+#include "common/function_with_graph.h"
 #include "rewrite/module_tree.h"
 
 namespace flashconvert::rewrite::weights {
@@ -49,9 +48,8 @@ std::unordered_set<GraphFunction*> functions_in_eval(const torch::jit::Module& r
   std::vector<GraphFunction*> all;
   for (const auto& type : module_types(root)) {
     for (torch::jit::Function* method : type->methods()) {
-      auto* function = torch::jit::tryToGraphFunction(*method);
+      GraphFunction* function = function_with_graph(method);
       if (function == nullptr) continue;
-      function->ensure_defined();
       all.push_back(function);
       for_each_node(function->graph()->block(), [&](Node* node) { called.insert(called_function(node)); });
     }
@@ -81,9 +79,8 @@ StateWriters::StateWriters(const torch::jit::Module& root) {
   const auto running = functions_in_eval(root);
   for (const auto& type : module_types(root)) {
     for (torch::jit::Function* method : type->methods()) {
-      auto* function = torch::jit::tryToGraphFunction(*method);
+      GraphFunction* function = function_with_graph(method);
       if (function == nullptr) continue;
-      function->ensure_defined();
       for_each_node(function->graph()->block(), [&](Node* node) {
         StateWriter writer;
         GraphFunction* callee = called_function(node);

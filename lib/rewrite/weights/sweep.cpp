@@ -1,7 +1,6 @@
 // Removing what a fold left without use.
 #include "rewrite/weights/sweep.h"
 
-#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "common/function_with_graph.h"
 #include "rewrite/module_tree.h"
 
 namespace flashconvert::rewrite::weights {
@@ -69,7 +69,7 @@ std::vector<GraphFunction*> functions_of(const c10::ClassTypePtr& type) {
   all.insert(all.end(), type->getForwardHooks().begin(), type->getForwardHooks().end());
   std::vector<GraphFunction*> functions;
   for (Function* function : all) {
-    if (auto* graph_function = torch::jit::tryToGraphFunction(*function)) functions.push_back(graph_function);
+    if (auto* graph_function = function_with_graph(function)) functions.push_back(graph_function);
   }
   return functions;
 }
