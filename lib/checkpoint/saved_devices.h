@@ -55,7 +55,7 @@ private:
 class DeviceLabels {
 public:
   DeviceLabels(const torch::jit::Module& module, const SavedDevices& devices);
-  ~DeviceLabels();
+  ~DeviceLabels();  // NOLINT(bugprone-exception-escape): it puts back what was there, which cannot fail
   DeviceLabels(const DeviceLabels&) = delete;
   DeviceLabels& operator=(const DeviceLabels&) = delete;
 
