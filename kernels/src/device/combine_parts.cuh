@@ -4,7 +4,6 @@
 
 #include "../parameters.h"
 #include "../ptx/cluster.cuh"
-#include "../splits.h"
 #include "block_plan.cuh"
 #include "partial_row.cuh"
 #include "schedule.cuh"
