@@ -13,7 +13,6 @@ namespace flashconvert::verify {
 using torch::jit::Block;
 using torch::jit::Graph;
 using torch::jit::Node;
-using torch::jit::Value;
 
 namespace {
 

@@ -189,7 +189,9 @@ private:
     const bool is_filled = is(node, {"aten::masked_fill", "aten::masked_fill_"}) && input == 1;
     const bool is_scaled_down = is(node, {"aten::mul", "aten::mul_"}) && input == 0 && is_large_negative(node.input(1));
     const bool is_one_minus = is(node, {"aten::rsub"}) && input == 0 && constant_number(node.input(1)) == 1.0;
-    if (is_filled || is_scaled_down) {
+    const bool is_of_layer = is(node, {"aten::_native_multi_head_attention", "aten::_transformer_encoder_layer_fwd"}) &&
+                             node.maybeSchema() && node.schema().arguments().at(input).name() == "mask";
+    if (is_filled || is_scaled_down || is_of_layer) {
       note_keep(false, path);
     } else if (is(node, {"aten::where"}) && input == 0 && node.inputs().size() == 3) {
       note_keep(!is_large_negative(node.input(1)), path);
@@ -201,9 +203,6 @@ private:
       follow_outputs(node, constant_number(node.input(1)) == 1.0 && is(node, {"aten::ne"}) ? turned : path);
     } else if (is(node, {"aten::scaled_dot_product_attention", "flashconvert::attention"}) && input == 3) {
       facts_.additive = facts_.keep = true;  // which of the two is a matter of the dtype
-    } else if (is(node, {"aten::_native_multi_head_attention", "aten::_transformer_encoder_layer_fwd"}) &&
-               node.maybeSchema() && node.schema().arguments().at(input).name() == "mask") {
-      note_keep(false, path);
     } else if (is(node, {"aten::baddbmm"}) && input == 0 && leads_to_softmax(node.output(), 4)) {
       facts_.additive = true;
     } else {
