@@ -131,8 +131,9 @@ TEST_CASE("what looks like a causal mask of the caller's and is none", "[survey]
 }
 
 TEST_CASE("a promised causal mask is the causal flag at its own lengths", "[survey]") {
+  const auto with_mask = [](const char* line) { return std::string(kViews).append(line).append(kProduct); };
   for (const std::string& body :
-       {kViews + "  s = s + m[:, :, :, :n]\n" + kProduct, kViews + "  s = s + m\n" + kProduct,
+       {with_mask("  s = s + m[:, :, :, :n]\n"), with_mask("  s = s + m\n"),
         std::string("  return torch.scaled_dot_product_attention(q, k, v, m[:, :, :, :k.size(-2)])")}) {
     INFO(body);
     const WithPromise fused = form_with_promise(body, kPromisedCausal);

@@ -32,11 +32,11 @@ inline checkpoint::Checkpoint traced(torch::jit::Module module,
   return result;
 }
 
-inline at::Tensor meta(std::vector<std::int64_t> sizes, c10::ScalarType type = at::kFloat) {
+inline at::Tensor meta(const std::vector<std::int64_t>& sizes, c10::ScalarType type = at::kFloat) {
   return at::empty(sizes, at::TensorOptions(type).device(at::kMeta));
 }
 
-inline at::Tensor normal(std::vector<std::int64_t> sizes, std::uint64_t seed = 0) {
+inline at::Tensor normal(const std::vector<std::int64_t>& sizes, std::uint64_t seed = 0) {
   at::manual_seed(seed);
   return at::randn(sizes);
 }
