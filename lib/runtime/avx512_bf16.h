@@ -55,8 +55,7 @@ std::int64_t count_pieces(const Attention& attention);
 std::int64_t work_of_piece(const Attention& attention);
 
 // Computes pieces `begin` to before `end`. Different pieces may be computed by different threads. The result does not
-// depend on how the pieces are divided. Needs the
-// instructions (processor.h).
+// depend on how the pieces are divided. Needs the instructions (processor.h).
 void compute(const Attention& attention, std::int64_t begin, std::int64_t end);
 
 }  // namespace flashconvert::runtime::avx512_bf16

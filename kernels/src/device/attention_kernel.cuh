@@ -14,7 +14,7 @@
 
 namespace flashconvert::kernels {
 
-// Nor do they, or those for float32, have registers for a bias on its way.
+// Larger tiles than those for few queries, and those for float32, have no registers for a bias on its way.
 template <class Engine>
 inline constexpr bool kReadsBiasAhead = Engine::kRows <= kMostPackedQueries&& Engine::kGeneral &&
                                         sizeof(typename Engine::Element) == 2;

@@ -112,8 +112,8 @@ struct Tf32x3 {
   // lane g reads 16 bytes, columns 4g to 4g + 3 of a chunk of 32, and column i of those goes to column tile i. Element
   // j (j = 0, 1) of that tile's accumulator is then output column 8t + 4j + i of the chunk.
   //
-  // `all_finite`: what is true of the whole value tile. To ask it of each value, in every warp, takes a fifth of the
-  // time.
+  // `all_finite`: what is true of the whole value tile. To ask it of each value, in every warp, takes up to a fifth of
+  // the time.
   static __device__ __forceinline__ void multiply_weights_value(Output& output, const Scores& weights,
                                                                 const float (&rescale)[kRowTiles][2],
                                                                 std::uint32_t value_tile, bool all_finite) {
