@@ -1,60 +1,16 @@
 #include "report_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
-#include <filesystem>
 #include <string_view>
+#include <utility>
 
 #include "common/error.h"
 #include "report/writers.h"
 
 namespace flashconvert::app {
-namespace {
-
-// The one temporary file, where a signal handler finds it: a path in static storage, valid while the flag is set.
-char signal_path[4096];
-std::atomic<bool> signal_path_valid{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler reads it");
-
-void show_to_handlers(const std::string& path) {
-  if (path.size() >= sizeof(signal_path)) return;  // longer than PATH_MAX: open() refuses it anyway
-  std::memcpy(signal_path, path.c_str(), path.size() + 1);
-  signal_path_valid = true;
-}
-
-// While it lives, the signals that remove temporary files wait.
-class InterruptsWait {
-public:
-  InterruptsWait() {
-    sigset_t signals;
-    ::sigemptyset(&signals);
-    for (const int signal : {SIGINT, SIGTERM}) ::sigaddset(&signals, signal);
-    ::pthread_sigmask(SIG_BLOCK, &signals, &before_);
-  }
-  ~InterruptsWait() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  InterruptsWait(const InterruptsWait&) = delete;
-  InterruptsWait& operator=(const InterruptsWait&) = delete;
-
-private:
-  sigset_t before_{};
-};
-
-// A new file beside `path`, whose name is in `temporary`; no signal falls between its creation and its being known.
-int create_temporary(const std::string& path, std::string& temporary) {
-  const InterruptsWait guard;
-  temporary = path + ".partial-XXXXXX";
-  const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);
-  if (descriptor >= 0) show_to_handlers(temporary);
-  return descriptor;
-}
-
-}  // namespace
 
 bool write_all(int descriptor, const std::string& content) {
   std::string_view rest = content;
@@ -69,24 +25,18 @@ bool write_all(int descriptor, const std::string& content) {
 
 ReportFile::ReportFile(std::string path) : path_(std::move(path)) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(path_, ignored)) fail("cannot be written", EISDIR);
-  if (std::filesystem::exists(path_, ignored) && ::access(path_.c_str(), W_OK) != 0) fail("cannot be written", errno);
-  descriptor_ = create_temporary(path_, temporary_);
-  if (descriptor_ < 0) fail("cannot be written", errno);
-  // mkostemp's file is the owner's alone; a report is an ordinary file.
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  ::fchmod(descriptor_, 0666 & ~mask);
+  if (std::filesystem::is_directory(path_, ignored)) fail(std::strerror(EISDIR));
+  if (std::filesystem::exists(path_, ignored) && ::access(path_.c_str(), W_OK) != 0) fail(std::strerror(errno));
+  const std::filesystem::path folder = path_.parent_path().empty() ? "." : path_.parent_path();
+  try {
+    file_.emplace(folder, path_.filename().string());
+  } catch (const Error& error) {
+    const std::string_view what = error.what();
+    fail(what.substr(0, what.find('\n')));  // the advice is for those who save a checkpoint
+  }
 }
 
-ReportFile::~ReportFile() {
-  if (descriptor_ < 0) return;
-  signal_path_valid = false;
-  ::close(descriptor_);
-  ::unlink(temporary_.c_str());
-}
-
-bool ReportFile::wants_json() const { return std::filesystem::path(path_).extension() == ".json"; }
+bool ReportFile::wants_json() const { return path_.extension() == ".json"; }
 
 void ReportFile::write_one(const report::Report& report) {
   write(wants_json() ? report::to_json(report) : report::to_html({report}));
@@ -97,19 +47,13 @@ void ReportFile::write_batch(const std::vector<report::Report>& reports) {
 }
 
 void ReportFile::write(const std::string& content) {
-  if (!write_all(descriptor_, content) || ::fsync(descriptor_) != 0) fail("cannot be written", errno);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be put in its place", errno);
-  signal_path_valid = false;
-  ::close(descriptor_);
-  descriptor_ = -1;
+  if (!write_all(file_->descriptor(), content)) fail(std::strerror(errno));
+  file_->flush(path_.string());
+  file_->move_to(path_, /*replace=*/true);
 }
 
-void ReportFile::fail(const std::string& what, int code) const {
-  throw Error(ErrorKind::kOutput, "the report " + path_ + " " + what + ": " + std::strerror(code));
-}
-
-void ReportFile::remove_temporary() noexcept {
-  if (signal_path_valid) ::unlink(signal_path);
+void ReportFile::fail(std::string_view reason) const {
+  throw Error(ErrorKind::kOutput, "the report " + path_.string() + " cannot be written: " + std::string(reason));
 }
 
 }  // namespace flashconvert::app

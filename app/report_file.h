@@ -2,9 +2,13 @@
 // found at once; the file appears whole, at the end, or not at all.
 #pragma once
 
+#include <filesystem>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "checkpoint/temporary_file.h"
 #include "report/report.h"
 
 namespace flashconvert::app {
@@ -13,25 +17,18 @@ class ReportFile {
 public:
   // Opens a temporary file beside `path`. Throws Error(kOutput) when that is impossible.
   explicit ReportFile(std::string path);
-  ReportFile(const ReportFile&) = delete;
-  ReportFile& operator=(const ReportFile&) = delete;
-  ~ReportFile();
 
   // Writes the reports in the form that the path's ending asks for: one report, or a batch's. Throws Error(kOutput).
   void write_one(const report::Report& report);
   void write_batch(const std::vector<report::Report>& reports);
 
-  // Removes the temporary file of the report that is under way. Async-signal-safe.
-  static void remove_temporary() noexcept;
-
 private:
   bool wants_json() const;
   void write(const std::string& content);
-  [[noreturn]] void fail(const std::string& what, int code) const;
+  [[noreturn]] void fail(std::string_view reason) const;
 
-  std::string path_;
-  std::string temporary_;
-  int descriptor_ = -1;
+  std::filesystem::path path_;
+  std::optional<checkpoint::TemporaryFile> file_;  // always, once constructed
 };
 
 // Writes the whole of `content`; false, with errno, when that fails.

@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "checkpoint/temporary_file.h"
-#include "report_file.h"
 
 namespace flashconvert::app {
 namespace {
@@ -23,7 +22,6 @@ void say(std::string_view text) {
 // Only async-signal-safe calls from here on.
 void remove_temporary_files() {
   checkpoint::remove_temporary_files();
-  ReportFile::remove_temporary();
   if (on_terminal != 0) say("\r\x1b[K");  // the progress line
 }
 

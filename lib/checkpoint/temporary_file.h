@@ -31,7 +31,7 @@ private:
   int slot_ = -1;  // in the list of files to remove when a signal ends the program
 };
 
-// Removes the temporary files of all saves that are under way. Async-signal-safe: for the handlers of SIGINT and
+// Removes all temporary files that are under way. Async-signal-safe: for the handlers of SIGINT and
 // SIGTERM.
 void remove_temporary_files() noexcept;
 
