@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -21,7 +22,7 @@ namespace {
 // What the user typed, before it is a checked value.
 struct Raw {
   std::vector<std::string> files;
-  std::string output_dir, inputs_file, report, jobs;
+  std::string output_dir, inputs_file, report, jobs, dump_graphs;
   bool quiet = false, verbose = false, version = false;
 };
 
@@ -93,6 +94,10 @@ void declare_messages(CLI::App& app, Raw& raw, Options& options) {
   app.add_option("--report", raw.report, "write a report; .json or .html by its ending")
       ->type_name("FILE")
       ->group(group);
+  app.add_option("--dump-graphs", raw.dump_graphs,
+                 "write the model's graphs after each stage, one file a stage and method (a batch: in DIR/NAME)")
+      ->type_name("DIR")
+      ->group(group);
   app.add_flag("--quiet", raw.quiet, "errors only")->group(group);
   app.add_flag("--verbose", raw.verbose, "every weight, every compared output, full texts of internal errors")
       ->group(group);
@@ -132,6 +137,7 @@ void complete(Options& options, const Raw& raw, const CLI::App& app) {
   options.verbosity = raw.quiet ? Verbosity::kQuiet : raw.verbose ? Verbosity::kVerbose : Verbosity::kNormal;
   if (given("--inputs")) options.inputs_file = raw.inputs_file;
   if (given("--report")) options.report = raw.report;
+  if (given("--dump-graphs")) options.dump_graphs = raw.dump_graphs;
   if (given("--output-dir")) options.output_dir = raw.output_dir;
   if (given("--jobs")) options.jobs = parse_jobs(raw.jobs);
   assign_files(options, raw.files);
@@ -201,6 +207,7 @@ std::vector<std::string> arguments_for_one(const Options& batch, const std::stri
   add_flag(batch.no_fold, "--no-fold");
   add_flag(batch.no_pack, "--no-pack");
   add_each("--load-library", batch.load_libraries);
+  if (batch.dump_graphs) add("--dump-graphs", *batch.dump_graphs + "/" + std::filesystem::path(input).stem().string());
   add_flag(batch.dry_run, "--dry-run");
   add_flag(batch.force, "--force");
   add_flag(batch.strict, "--strict");

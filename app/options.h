@@ -32,6 +32,7 @@ struct Options {
   bool force = false;
   bool strict = false;
   std::optional<std::string> report;
+  std::optional<std::string> dump_graphs;  // a folder
   int jobs = 1;
   Verbosity verbosity = Verbosity::kNormal;
 

@@ -47,6 +47,7 @@ ConvertOptions conversion_options(const Options& options) {
   conversion.dry_run = options.dry_run;
   conversion.fold = !options.no_fold;
   conversion.pack = !options.no_pack;
+  conversion.dump_graphs = options.dump_graphs.value_or("");
   conversion.only = options.only;
   conversion.skip = options.skip;
   conversion.backend = options.backend == "portable" ? survey::Backend::kPortable : survey::Backend::kFlash;
@@ -168,7 +169,7 @@ void run_and_catch(const Options& options, report::Report& report) {
 // A batch reads each report from the descriptor that it gave us.
 void hand_over(const report::Report& report, int descriptor) {
   if (!write_all(descriptor, report::to_json(report))) {
-    throw Error(ErrorKind::kOutput, std::string("the report cannot be handed to the batch: ") + std::strerror(errno));
+    throw Error(ErrorKind::kOutput, std::string("the report cannot be assumed to the batch: ") + std::strerror(errno));
   }
 }
 

@@ -10,8 +10,8 @@
 #include "checkpoint/archive.h"
 #include "checkpoint/map_tensors.h"
 #include "checkpoint/pickled_storages.h"
-#include "common/function_with_graph.h"
 #include "common/module_path.h"
+#include "graph/function_with_graph.h"
 
 namespace flashconvert::checkpoint {
 namespace {

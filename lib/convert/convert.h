@@ -1,5 +1,5 @@
-// The whole conversion, in order: load, fold, survey, rewrite, verify, save. One short pipeline function; the stages do
-// the work. docs/decisions.md says why folding comes before the attention survey.
+// The whole conversion, in order: load, fold, specialise, survey, rewrite, verify, save. One short pipeline function;
+// the stages do the work. docs/decisions.md says why folding comes before the attention survey.
 #pragma once
 
 #include <functional>
@@ -21,6 +21,7 @@ struct ConvertOptions {
   bool dry_run = false;
   bool fold = true;
   bool pack = true;
+  std::string dump_graphs;        // a folder for the code after each stage; empty: none
   std::vector<std::string> only;  // globs over module paths
   std::vector<std::string> skip;
   survey::Backend backend = survey::Backend::kFlash;

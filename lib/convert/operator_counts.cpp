@@ -5,7 +5,7 @@
 
 #include <array>
 
-#include "common/function_with_graph.h"
+#include "graph/function_with_graph.h"
 
 namespace flashconvert {
 

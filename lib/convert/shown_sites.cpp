@@ -6,11 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "rewrite/fold.h"
-#include "rewrite/hand_down.h"
-#include "rewrite/install.h"
-#include "rewrite/method_graph.h"
-#include "rewrite/separate_instances.h"
+#include "rewrite/rewrite.h"
 #include "survey/survey.h"
 #include "verify/site_calls.h"
 
@@ -23,11 +19,9 @@ std::string name_of(const survey::MethodSurvey& method, std::size_t site, std::s
   return method.method + "/" + std::to_string(site) + "/" + std::to_string(proposal);
 }
 
-bool is_fused(const survey::Site& site) { return site.entry.status == report::SiteStatus::kFused; }
-
 void show_sites_of(survey::MethodSurvey& method) {
   for (std::size_t site = 0; site < method.sites.size(); ++site) {
-    if (!is_fused(method.sites[site])) continue;
+    if (!method.sites[site].is_fusible) continue;
     const auto& proposals = method.sites[site].proposals;
     for (std::size_t i = 0; i < proposals.size(); ++i) {
       verify::show_site(method.graph->inputs()[0], name_of(method, site, i), proposals[i].original,
@@ -39,7 +33,7 @@ void show_sites_of(survey::MethodSurvey& method) {
 
 void list_sites(const survey::MethodSurvey& method, std::vector<verify::ShownSite>& sites) {
   for (std::size_t site = 0; site < method.sites.size(); ++site) {
-    if (!is_fused(method.sites[site])) continue;
+    if (!method.sites[site].is_fusible) continue;
     for (std::size_t i = 0; i < method.sites[site].proposals.size(); ++i) {
       sites.push_back({method.path, method.method, method.module, name_of(method, site, i)});
     }
@@ -50,16 +44,12 @@ void list_sites(const survey::MethodSurvey& method, std::vector<verify::ShownSit
 
 ShowingModule show_sites(const checkpoint::Source& source, const Selection& selection, const ConvertOptions& options) {
   ShowingModule result{source.load(), {}};
-  torch::jit::Module& root = result.checkpoint.module;
-  rewrite::fold_weights(root, selection.weights);
-  survey::Survey survey = rewrite::survey_with_handed_masks(root, options.backend, selection.attention);
-  for (survey::MethodSurvey& method : survey.methods) {
-    if (rewrite::has_fused_site(method)) show_sites_of(method);
-  }
-  rewrite::separate_instances_that_differ(root, survey);
-  for (const rewrite::MethodOfType& method : rewrite::methods_to_install(survey)) rewrite::install(method);
-  rewrite::drop_compiled_code(root);
-  for (const survey::MethodSurvey& method : survey.methods) list_sites(method, result.sites);
+  rewrite::RewriteOptions rewriting;
+  rewriting.outline = false;
+  rewriting.splice = show_sites_of;
+  const Transformed shown =
+      transform(result.checkpoint.module, selection, options, rewriting, [](const std::string&, double) {});
+  for (const survey::MethodSurvey& method : shown.survey.methods) list_sites(method, result.sites);
   return result;
 }
 

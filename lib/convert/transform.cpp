@@ -1,14 +1,15 @@
-// Fold, survey, rewrite (transform.h). Folding comes first: the plain weights that it leaves are what the rewrite
-// packs.
+// The stages between loading and verifying (transform.h).
 #include "convert/transform.h"
 
 #include <utility>
 
 #include "common/glob.h"
+#include "convert/graph_dump.h"
+#include "convert/site_report.h"
 #include "convert/stopwatch.h"
-#include "rewrite/fold.h"
-#include "rewrite/hand_down.h"
+#include "fold/fold.h"
 #include "rewrite/rewrite.h"
+#include "rewrite/specialised_methods.h"
 #include "survey/survey.h"
 
 namespace flashconvert {
@@ -20,25 +21,45 @@ Selection selected_by(const ConvertOptions& options) {
 }
 
 Transformed transform(torch::jit::Module& module, const Selection& selection, const ConvertOptions& options,
-                      const Progress& progress) {
+                      const rewrite::RewriteOptions& rewriting, const Progress& progress) {
   Transformed result;
   Stopwatch watch;
+  const GraphDump dump(options.dump_graphs);
+  dump.module("0-load", module);
+
+  // The plain weights that folding leaves are what the rewrite packs.
   progress("fold", 0);
-  rewrite::FoldResult folds = rewrite::fold_weights(module, selection.weights);
-  result.folded = std::move(folds.entries);
-  result.renamed = std::move(folds.renamed);
+  fold::FoldResult folds = fold::fold_weights(module, selection.weights);
+  dump.module("1-fold", module);
   result.rewrite_seconds = watch.lap();
 
   progress("survey", 0);
-  survey::Survey survey = rewrite::survey_with_handed_masks(module, options.backend, selection.attention);
+  const auto specialised = rewrite::specialise_methods(ModuleIndex(module));
+  dump.module("2-specialise", module);
+  survey::Survey survey =
+      survey::survey_attention(ModuleIndex(module), options.backend, selection.attention, specialised.masks);
+  dump.survey("3-survey", survey);
   result.survey_seconds = watch.lap();
 
   progress("rewrite", 0);
-  rewrite::RewriteResult rewritten =
-      rewrite::rewrite_attention(module, std::move(survey), {options.pack, options.backend});
-  result.attention = std::move(rewritten.entries);
-  for (report::Rename& rename : rewritten.renamed) result.renamed.push_back(std::move(rename));
+  rewrite::RewriteResult rewritten = rewrite::rewrite_attention(module, std::move(survey), specialised, rewriting);
+  dump.module("4-rewrite", module);
   result.rewrite_seconds += watch.lap();
+
+  result.folded = std::move(folds.entries);
+  result.attention = attention_entries(rewritten.survey);
+  result.renamed = std::move(folds.renamed);
+  for (report::Rename& rename : rewritten.renamed) result.renamed.push_back(std::move(rename));
+  result.survey = std::move(rewritten.survey);
+  return result;
+}
+
+Transformed transform(torch::jit::Module& module, const Selection& selection, const ConvertOptions& options,
+                      const Progress& progress) {
+  rewrite::RewriteOptions rewriting;
+  rewriting.pack = options.pack;
+  Transformed result = transform(module, selection, options, rewriting, progress);
+  result.survey = {};  // working copies, of no more use
   return result;
 }
 

@@ -1,5 +1,6 @@
-// Fold, survey and rewrite one loaded checkpoint: what `convert` does between loading and verifying, and again for each
-// trial that looks for the sites behind a failed parity.
+// The stages between loading and verifying, in order: fold, specialise methods, survey, rewrite. They run again for
+// each trial that looks for the sites behind a failed parity, and, with both forms of a site side by side, for the
+// comparison of sites.
 #pragma once
 
 #include <torch/csrc/jit/api/module.h>
@@ -10,6 +11,8 @@
 
 #include "convert/convert.h"
 #include "report/report.h"
+#include "rewrite/rewrite.h"
+#include "survey/survey.h"
 
 namespace flashconvert {
 
@@ -26,11 +29,16 @@ struct Transformed {
   std::vector<report::AttentionEntry> attention;
   std::vector<report::FoldEntry> folded;
   std::vector<report::Rename> renamed;
+  survey::Survey survey;  // what became of each site; empty after an ordinary conversion
   double survey_seconds = 0;
   double rewrite_seconds = 0;
 };
 
 // Changes `module` in place.
+Transformed transform(torch::jit::Module& module, const Selection& selection, const ConvertOptions& options,
+                      const rewrite::RewriteOptions& rewriting, const Progress& progress);
+
+// An ordinary conversion.
 Transformed transform(torch::jit::Module& module, const Selection& selection, const ConvertOptions& options,
                       const Progress& progress);
 

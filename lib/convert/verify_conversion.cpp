@@ -147,8 +147,9 @@ void record(Transformed& done, report::Report& report) {
 }
 
 bool verify_conversion(const checkpoint::Source& source, checkpoint::Checkpoint& converted, Transformed& done,
-                       const ConvertOptions& options, const Progress& progress, report::Report& report) {
+                       ConvertOptions options, const Progress& progress, report::Report& report) {
   progress("verify", 0);
+  options.dump_graphs.clear();  // the stages run again below: what they ran on first has been dumped
   checkpoint::Checkpoint original = source.load();
   const auto cases = verify::make_cases(original, options.inputs, options.verification);
   const verify::Verifier verifier(original.module, cases, options.verification);

@@ -11,7 +11,7 @@ namespace flashconvert {
 // Compares all outputs, and every site on its own, and fills in `report` (--bench included). What fails is named; with
 // --revert-failing, `converted` and `done` are made again without it. Returns whether parity holds in the end.
 bool verify_conversion(const checkpoint::Source& source, checkpoint::Checkpoint& converted, Transformed& done,
-                       const ConvertOptions& options, const Progress& progress, report::Report& report);
+                       ConvertOptions options, const Progress& progress, report::Report& report);
 
 // Makes what was done the report's.
 void record(Transformed& done, report::Report& report);

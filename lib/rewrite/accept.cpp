@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "survey/script_functions.h"
+#include "graph/script_functions.h"
 
 namespace flashconvert::rewrite {
 namespace {
@@ -58,7 +58,7 @@ bool is_attention(const Node* node) {
 
 void accept_proposals(survey::MethodSurvey& method) {
   for (const survey::Site& site : method.sites) {
-    if (site.entry.status != report::SiteStatus::kFused) continue;
+    if (!site.is_fusible) continue;
     for (const survey::Proposal& proposal : site.proposals) {
       accept(proposal);
       for (Node* attention : proposal.attention) name_operands(attention);
@@ -66,7 +66,7 @@ void accept_proposals(survey::MethodSurvey& method) {
     for (Node* call : site.calls) remove_call(call);
   }
   torch::jit::EliminateDeadCode(method.graph);
-  survey::remove_unused_calls(method.graph->block());
+  remove_unused_calls(method.graph->block());
   torch::jit::EliminateDeadCode(method.graph);
   torch::jit::ConstantPooling(method.graph);
 }

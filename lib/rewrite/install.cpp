@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "rewrite/method_graph.h"
+#include "graph/method_graph.h"
 #include "rewrite/separate_instances.h"
 
 namespace flashconvert::rewrite {

@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "rewrite/module_tree.h"
-#include "rewrite/module_types.h"
-#include "rewrite/same_graph.h"
+#include "graph/attributes.h"
+#include "graph/module_tree.h"
+#include "graph/module_types.h"
+#include "graph/same_graph.h"
 
 namespace flashconvert::rewrite {
 namespace {
@@ -63,36 +64,24 @@ std::vector<std::string> paths_to_separate(const Survey& survey, const std::vect
 }
 
 // Working copies were made before types were cloned: follow `self` and its attributes anew.
-void retype(torch::jit::Block* block) {
-  for (torch::jit::Node* node : block->nodes()) {
-    if (node->kind() == torch::jit::prim::GetAttr) {
-      const auto owner = node->input()->type()->cast<c10::ClassType>();
-      const auto attribute = owner ? owner->findAttribute(node->s(torch::jit::attr::name)) : nullptr;
-      if (attribute && attribute->kind() == c10::TypeKind::ClassType) node->output()->setType(attribute);
-    }
-    for (torch::jit::Block* inner : node->blocks()) retype(inner);
-  }
-}
-
 void bring_up_to_date(const Module& root, MethodSurvey& method) {
   const auto module = module_at(root, method.path);
   TORCH_CHECK(module, "there is no module at '", method.path, "'");
   method.module = *module;
   method.graph->inputs().at(0)->setType(module->type());
-  retype(method.graph->block());
+  retype_submodules(method.graph->block());
 }
 
 }  // namespace
 
 bool has_fused_site(const MethodSurvey& method) {
-  return std::any_of(method.sites.begin(), method.sites.end(), [](const survey::Site& site) {
-    return site.entry.status == report::SiteStatus::kFused && !site.proposals.empty();
-  });
+  return std::any_of(method.sites.begin(), method.sites.end(),
+                     [](const survey::Site& site) { return site.is_fusible && !site.proposals.empty(); });
 }
 
 void separate_instances_that_differ(Module& root, Survey& survey) {
   std::vector<std::string> separate;
-  for (const std::vector<Instance>& instances : instances_by_type(root)) {
+  for (const std::vector<Instance>& instances : instances_by_type(module_instances(root))) {
     if (instances.size() < 2) continue;
     for (std::string& path : paths_to_separate(survey, instances)) separate.push_back(std::move(path));
   }

@@ -6,8 +6,9 @@
 #include <unordered_set>
 #include <vector>
 
-#include "survey/canonicalise.h"
-#include "survey/graph_facts.h"
+#include "graph/calls.h"
+#include "graph/traversal.h"
+#include "survey/method_facts.h"
 #include "survey/rules/rules.h"
 
 namespace flashconvert::survey {
@@ -21,13 +22,6 @@ namespace prim = c10::prim;
 namespace {
 
 constexpr int kMostSinks = 8;  // each one doubles what it moves
-
-void collect_softmaxes(Block* block, std::vector<Node*>& found) {
-  for (Node* node : block->nodes()) {
-    if (is_softmax(node)) found.push_back(node);
-    for (Block* inner : node->blocks()) collect_softmaxes(inner, found);
-  }
-}
 
 // Does the value come from a product through operators that the walk can pass, and through arms of branches?
 bool comes_from_product(Value* value, int steps) {
@@ -68,32 +62,21 @@ Node* product_below(Node* softmax) {
   return nullptr;
 }
 
-bool writes(const Node* node) {
-  const bool is_call = node->kind() == prim::CallMethod || node->kind() == prim::CallFunction;
-  if (node->kind() == prim::SetAttr || (is_call && !calls_only_pure_operators(node))) return true;
-  const auto* schema = node->maybeSchema();
-  if (schema && schema->is_mutable()) return true;
-  const auto blocks = node->blocks();
-  return std::any_of(blocks.begin(), blocks.end(), [](const Block* block) {
-    return std::any_of(block->nodes().begin(), block->nodes().end(), [](const Node* inner) { return writes(inner); });
-  });
-}
-
 // What sinking moves: `down` into the arms, and `up` before the branch, what these need of the nodes in between.
 struct Move {
   std::vector<Node*> down, up;
 };
 
 bool uses_any(const Node* node, const std::unordered_set<const Node*>& producers) {
-  const auto inputs = node->inputs();
-  if (std::any_of(inputs.begin(), inputs.end(),
-                  [&](const Value* input) { return producers.count(input->node()) != 0; }))
-    return true;
-  const auto blocks = node->blocks();
-  return std::any_of(blocks.begin(), blocks.end(), [&](const Block* block) {
-    return std::any_of(block->nodes().begin(), block->nodes().end(),
-                       [&](const Node* inner) { return uses_any(inner, producers); }) ||
-           uses_any(block->return_node(), producers);
+  const auto takes_one = [&](const Node* inner) {
+    const auto inputs = inner->inputs();
+    return std::any_of(inputs.begin(), inputs.end(),
+                       [&](const Value* input) { return producers.count(input->node()) != 0; });
+  };
+  return any_node_within(node, [&](const Node* inner) {
+    const auto blocks = inner->blocks();
+    return takes_one(inner) || std::any_of(blocks.begin(), blocks.end(),
+                                           [&](const Block* block) { return takes_one(block->return_node()); });
   });
 }
 
@@ -109,7 +92,7 @@ bool is_used_outside(const Node* node, const std::unordered_set<const Node*>& in
 std::optional<Move> plan_move(Node* branch, Node* product) {
   std::unordered_set<const Node*> dependent{branch};
   for (Node* node = branch->next(); node != product->next(); node = node->next()) {
-    if (writes(node)) return std::nullopt;
+    if (may_write(node)) return std::nullopt;
     if (uses_any(node, dependent)) dependent.insert(node);
   }
   std::unordered_set<const Node*> needed;
@@ -130,7 +113,7 @@ std::optional<Move> plan_move(Node* branch, Node* product) {
   for (const Node* node : move.down) {
     if (node != product && is_used_outside(node, inside)) return std::nullopt;
   }
-  if (writes(branch) &&
+  if (may_write(branch) &&
       std::any_of(move.up.begin(), move.up.end(), [](const Node* node) { return node->kind() != prim::Constant; })) {
     return std::nullopt;
   }
@@ -161,7 +144,9 @@ void apply(const Move& move, Node* branch) {
 
 bool sink_one(const std::shared_ptr<Graph>& graph) {
   std::vector<Node*> softmaxes;
-  collect_softmaxes(graph->block(), softmaxes);
+  for_each_node(graph->block(), [&](Node* node) {
+    if (is_softmax(node)) softmaxes.push_back(node);
+  });
   for (Node* softmax : softmaxes) {
     Node* branch = branch_of_scores(softmax->input(0), softmax->owningBlock(), 0);
     Node* product = branch ? product_below(softmax) : nullptr;

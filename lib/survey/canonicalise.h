@@ -6,30 +6,24 @@
 #include <memory>
 #include <string>
 
+#include "graph/graph_facts.h"
+
 namespace flashconvert::survey {
 
 // Copies the graph of `module`'s method and, in the copy,
 //  - inlines free functions that hold attention or a part of it, and calls of submodules without parameters (Dropout,
 //    Identity, Softmax, a helper of the author's) that stand between a softmax and a matrix product, and of submodules
 //    that add a bias of their own to the scores,
-//  - resolves branches on constants, on constant attributes and on `training` as in eval mode,
+//  - resolves branches on constants, on attributes that nothing changes, and on `training` as in eval mode,
 //  - moves a softmax whose scores come from a branch into the arms (branches.h),
 //  - replaces in-place operators by their plain forms where nothing else sees the tensor.
 // Returns null where the method holds no attention candidate at all (no softmax, no fused attention operator, no call
 // of torch.nn.MultiheadAttention).
-std::shared_ptr<torch::jit::Graph> canonical_copy(const torch::jit::Module& module, const std::string& method);
+std::shared_ptr<torch::jit::Graph> canonical_copy(const torch::jit::Module& module, const std::string& method,
+                                                  const MutableAttributes* mutable_attributes);
 
 // Whether the graph, nested blocks included, has a node that attention can start from: one of the operators, or a call
 // of torch.nn.MultiheadAttention.
 bool has_attention_candidate(const torch::jit::Block* block);
-
-// Whether the method makes nested tensors (nn.TransformerEncoder with a padding mask does, in eval mode).
-bool holds_nested_tensors(const torch::jit::Module& module, const std::string& method);
-
-// The graph of the method or function that a call runs; null where that is not known (interfaces, no TorchScript).
-torch::jit::Graph* callee_graph(const torch::jit::Node* call);
-
-// Whether the method or function that a call runs, and all that it calls, hold no in-place operator and no SetAttr.
-bool calls_only_pure_operators(const torch::jit::Node* call);
 
 }  // namespace flashconvert::survey

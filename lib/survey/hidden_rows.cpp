@@ -3,8 +3,8 @@
 
 #include <cmath>
 
+#include "survey/attention_functions.h"
 #include "survey/rules/rules.h"
-#include "survey/script_functions.h"
 
 namespace flashconvert::survey {
 
@@ -21,7 +21,7 @@ at::Tensor visible_keys(const at::Tensor& bias) {
 
 }  // namespace
 
-bool may_hide_rows(const Bias& bias, const GraphFacts& facts) {
+bool may_hide_rows(const Bias& bias, const MethodFacts& facts) {
   if (const auto known = facts.run(bias.value)) return !visible_keys(*known).any(-1).all().item<bool>();
   if (!bias.is_boolean && hides_nothing({ScoreTerm::Kind::kAdditive, bias.value}, facts, -kLowestHalf)) return false;
   // where(mask, finite, finite): what a mask of a finite number is turned into.
@@ -33,9 +33,9 @@ bool may_hide_rows(const Bias& bias, const GraphFacts& facts) {
   return bias.is_boolean || kind_name(node) != "aten::where" || !finite(node->input(1)) || !finite(node->input(2));
 }
 
-Value* nan_in_hidden_rows(Graph& graph, Value* context, const Bias& bias, Value* zeros, const GraphFacts& facts) {
+Value* nan_in_hidden_rows(Graph& graph, Value* context, const Bias& bias, Value* zeros, const MethodFacts& facts) {
   Value* stay_zero = zeros ? zeros : graph.insertConstant(false);
-  return call_function(graph, *facts.module()._ivalue()->compilation_unit(), ScriptFunction::kNanInHiddenRows,
+  return call_function(graph, *facts.module()._ivalue()->compilation_unit(), kNanInHiddenRows,
                        {context, bias.value, stay_zero});
 }
 

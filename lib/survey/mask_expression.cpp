@@ -8,8 +8,8 @@
 #include <limits>
 #include <utility>
 
+#include "graph/memory.h"
 #include "survey/mask_numbers.h"
-#include "survey/written.h"
 
 namespace flashconvert::survey {
 
@@ -19,10 +19,10 @@ namespace prim = c10::prim;
 namespace aten = c10::aten;
 namespace attr = c10::attr;
 
-MaskExpression::MaskExpression(Value* mask, LengthNames lengths, const GraphFacts& facts)
-    : lengths_(std::move(lengths)), facts_(facts), piece_(facts, at::kDouble) {
-  readable_ = accept(mask) && piece_.add_output(mask) &&
-              std::all_of(piece_.numbers().begin(), piece_.numbers().end(),
+MaskExpression::MaskExpression(Value* mask, ScoreLengths lengths, const GraphFacts& facts)
+    : lengths_(std::move(lengths)), facts_(facts), subgraph_(facts, at::kDouble) {
+  readable_ = accept(mask) && subgraph_.add_output(mask) &&
+              std::all_of(subgraph_.numbers().begin(), subgraph_.numbers().end(),
                           [](const Value* number) { return number->type()->isSubtypeOf(*c10::IntType::get()); });
 }
 
@@ -69,10 +69,6 @@ bool MaskExpression::accept_attribute(Value* value) {
   const std::string& name = value->node()->s(attr::name);
   const auto slot = owner ? owner->findAttributeSlot(name) : std::nullopt;
   if (!slot || owner->is_parameter(*slot)) return false;  // a parameter may be trained further
-  for (const auto& use : value->node()->input(0)->uses()) {
-    const bool same = use.user->kind() == prim::GetAttr && use.user->s(attr::name) == name;
-    if (same && is_written(use.user->output())) return false;
-  }
   return accept_constant(*found);
 }
 
@@ -80,7 +76,7 @@ bool MaskExpression::accept_attribute(Value* value) {
 bool MaskExpression::accept_size(Value* value) {
   if (value->node()->inputs().size() != 2 || !accept(value->node()->input(1))) return false;
   Value* tensor = value->node()->input(0);
-  if (!accept(tensor)) piece_.free_number(value);
+  if (!accept(tensor)) subgraph_.free_number(value);
   return true;
 }
 
@@ -100,44 +96,47 @@ bool MaskExpression::accept_operator(Node* node) {
   return true;
 }
 
-std::optional<std::int64_t> MaskExpression::size_of(const std::string& name, std::int64_t queries,
+std::optional<std::int64_t> MaskExpression::size_of(const SymbolicSize& size, std::int64_t queries,
                                                     std::int64_t keys) const {
-  if (name == lengths_.queries) return queries;
-  if (name == lengths_.keys) return keys;
-  if (name.find_first_not_of("0123456789") == std::string::npos) return std::stoll(name);
-  return std::nullopt;
+  if (size == lengths_.queries) return queries;
+  if (size == lengths_.keys) return keys;
+  return size.evaluate([&](const SizeSymbol& symbol) -> std::optional<std::int64_t> {
+    if (SymbolicSize(symbol) == lengths_.queries) return queries;
+    if (SymbolicSize(symbol) == lengths_.keys) return keys;
+    return std::nullopt;
+  });
 }
 
 bool MaskExpression::depends_on_lengths() const {
-  return std::any_of(piece_.numbers().begin(), piece_.numbers().end(), [&](Value* number) {
-    const std::string name = facts_.size_name(number);
-    return name == lengths_.queries || name == lengths_.keys;
+  return std::any_of(subgraph_.numbers().begin(), subgraph_.numbers().end(), [&](Value* number) {
+    const SymbolicSize size = facts_.size_value(number);
+    return !size.constant() && size_of(size, 1, 1);
   });
 }
 
 std::int64_t MaskExpression::beyond_constants() const { return std::max<std::int64_t>(sum_of_constants_ + 3, 16); }
 
-std::vector<std::string> MaskExpression::size_names() const {
-  std::vector<std::string> names;
-  for (Value* number : piece_.numbers()) {
-    std::string name = facts_.size_name(number);
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+std::vector<SymbolicSize> MaskExpression::sizes() const {
+  std::vector<SymbolicSize> sizes;
+  for (Value* number : subgraph_.numbers()) {
+    SymbolicSize size = facts_.size_value(number);
+    if (std::find(sizes.begin(), sizes.end(), size) == sizes.end()) sizes.push_back(std::move(size));
   }
-  return names;
+  return sizes;
 }
 
 bool MaskExpression::has_further_sizes() const {
-  return std::any_of(piece_.numbers().begin(), piece_.numbers().end(),
-                     [&](Value* number) { return !size_of(facts_.size_name(number), 1, 1); });
+  return std::any_of(subgraph_.numbers().begin(), subgraph_.numbers().end(),
+                     [&](Value* number) { return !size_of(facts_.size_value(number), 1, 1); });
 }
 
 std::optional<at::Tensor> MaskExpression::run(std::int64_t queries, std::int64_t keys, std::int64_t further) {
   std::vector<c10::IValue> arguments{facts_.module()._ivalue()};
-  for (Value* number : piece_.numbers()) {
-    arguments.emplace_back(size_of(facts_.size_name(number), queries, keys).value_or(further));
+  for (Value* number : subgraph_.numbers()) {
+    arguments.emplace_back(size_of(facts_.size_value(number), queries, keys).value_or(further));
   }
   try {
-    return piece_.run(arguments, 1).front();
+    return subgraph_.run(arguments, 1).front();
   } catch (const std::exception&) {
     return std::nullopt;  // lengths that the original rejects
   }

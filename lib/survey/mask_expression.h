@@ -5,22 +5,21 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "survey/piece.h"
+#include "graph/subgraph.h"
 
 namespace flashconvert::survey {
 
-// The names (GraphFacts::size_name) of the two lengths of the scores.
-struct LengthNames {
-  std::string queries, keys;
+// The two lengths of the scores.
+struct ScoreLengths {
+  SymbolicSize queries, keys;
 };
 
 class MaskExpression {
 public:
-  MaskExpression(torch::jit::Value* mask, LengthNames lengths, const GraphFacts& facts);
+  MaskExpression(torch::jit::Value* mask, ScoreLengths lengths, const GraphFacts& facts);
 
   // Whether sizes, constants and buffers are all that the mask depends on, and nothing writes to any part of it.
   bool is_readable() const { return readable_; }
@@ -33,8 +32,8 @@ public:
   std::int64_t longest_buffer() const { return longest_buffer_; }
   static constexpr std::int64_t kLongest = 4608;  // masks are run up to this length
 
-  // The names of the sizes that it depends on, each once.
-  std::vector<std::string> size_names() const;
+  // The sizes that it depends on, each once.
+  std::vector<SymbolicSize> sizes() const;
 
   // The mask for these lengths; nothing where the expression rejects them. `further` is the value of every other size.
   std::optional<at::Tensor> run(std::int64_t queries, std::int64_t keys, std::int64_t further);
@@ -46,11 +45,11 @@ private:
   bool accept_attribute(torch::jit::Value* value);
   bool accept_size(torch::jit::Value* value);
   bool accept_operator(torch::jit::Node* node);
-  std::optional<std::int64_t> size_of(const std::string& name, std::int64_t queries, std::int64_t keys) const;
+  std::optional<std::int64_t> size_of(const SymbolicSize& size, std::int64_t queries, std::int64_t keys) const;
 
-  LengthNames lengths_;
+  ScoreLengths lengths_;
   const GraphFacts& facts_;
-  Piece piece_;
+  Subgraph subgraph_;
   std::unordered_map<torch::jit::Value*, bool> accepted_;
   std::int64_t sum_of_constants_ = 0;
   std::int64_t longest_buffer_ = 0;

@@ -161,16 +161,16 @@ bool look_at_all_lengths(Observer& observer, MaskExpression& expression, bool sa
   return observer.has_seen(buffer > 0 ? buffer : beyond_constants);
 }
 
-double highest_that_hides(const GraphFacts& facts) {
+double highest_that_hides(const MethodFacts& facts) {
   return is_in_half_precision(facts.module()) ? kHidesFullyInHalf : kHidesFully;
 }
 
 }  // namespace
 
-bool hides_fully(double number, const GraphFacts& facts) { return number <= highest_that_hides(facts); }
+bool hides_fully(double number, const MethodFacts& facts) { return number <= highest_that_hides(facts); }
 
-std::optional<MaskPattern> read_mask_pattern(const ScoreTerm& term, const LengthNames& lengths,
-                                             const GraphFacts& facts) {
+std::optional<MaskPattern> read_mask_pattern(const ScoreTerm& term, const ScoreLengths& lengths,
+                                             const MethodFacts& facts) {
   MaskExpression expression(term.tensor, lengths, facts);
   if (!expression.is_readable()) return std::nullopt;
   Observer observer(term, expression, highest_that_hides(facts));

@@ -4,8 +4,8 @@
 
 #include <optional>
 
-#include "survey/graph_facts.h"
 #include "survey/mask_expression.h"
+#include "survey/method_facts.h"
 #include "survey/site_walk.h"
 
 namespace flashconvert::survey {
@@ -18,12 +18,12 @@ struct MaskPattern {
 };
 
 // Whether a finite number hides as well as minus infinity does, beside a score that can be told from another.
-bool hides_fully(double number, const GraphFacts& facts);
+bool hides_fully(double number, const MethodFacts& facts);
 
 // What the term hides, when that is a band along the diagonal at all lengths. The expression is run at many lengths, up
 // to beyond every number in it and over the whole of every buffer, and compared with the band element by element.
 // Nothing where anything but lengths, constants and buffers reaches the mask.
-std::optional<MaskPattern> read_mask_pattern(const ScoreTerm& term, const LengthNames& lengths,
-                                             const GraphFacts& facts);
+std::optional<MaskPattern> read_mask_pattern(const ScoreTerm& term, const ScoreLengths& lengths,
+                                             const MethodFacts& facts);
 
 }  // namespace flashconvert::survey

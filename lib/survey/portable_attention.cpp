@@ -26,7 +26,7 @@ Value* with_leading_one(Graph& graph, Value* tensor) {
 }
 
 // The bias of the layout whose leading dimension is split, in the operands' own: expanded and joined again.
-Value* joined_bias(Graph& graph, Value* bias, const std::vector<Value*>& split, const GraphFacts& facts) {
+Value* joined_bias(Graph& graph, Value* bias, const std::vector<Value*>& split, const MethodFacts& facts) {
   if (facts.integer(split[0]) == -1) throw Declined("the scores are reshaped for the bias to a size that is left open");
   Value* as_it_is = graph.insertConstant(-1);
   const bool has_heads = facts.rank(bias).value_or(0) >= 3;
@@ -39,7 +39,7 @@ Value* joined_bias(Graph& graph, Value* bias, const std::vector<Value*>& split, 
 }
 
 // A bias that broadcasts to [N, Lq, Lk], as a mask of two or four dimensions.
-Value* mask_beside_joined_heads(Graph& graph, Value* bias, Value* query, Value* key, const GraphFacts& facts) {
+Value* mask_beside_joined_heads(Graph& graph, Value* bias, Value* query, Value* key, const MethodFacts& facts) {
   const auto rank = facts.rank(bias);
   if (rank == 2) return bias;
   if (!rank) {
@@ -53,7 +53,7 @@ Value* mask_beside_joined_heads(Graph& graph, Value* bias, Value* query, Value* 
 }
 
 // Whether the operator does what the site does in rows that see no key: it gives zeros.
-bool zeros_are_right(const Bias& bias, const AttentionArguments& arguments, const GraphFacts& facts) {
+bool zeros_are_right(const Bias& bias, const AttentionArguments& arguments, const MethodFacts& facts) {
   return !bias.value || arguments.zero_masked_rows || !may_hide_rows(bias, facts);
 }
 
@@ -61,7 +61,7 @@ bool zeros_are_right(const Bias& bias, const AttentionArguments& arguments, cons
 
 InsertedAttention insert_portable_attention(Graph& graph, Value* query, Value* key, Value* value, const Bias& bias,
                                             const NamedValue& scale, const AttentionArguments& arguments,
-                                            const GraphFacts& facts) {
+                                            const MethodFacts& facts) {
   check_expressible(bias, arguments);
   const auto rank = facts.rank(query);
   if (rank && *rank > 4) throw Declined("torch's fused kernels take no operands of more than four dimensions");

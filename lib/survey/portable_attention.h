@@ -4,7 +4,7 @@
 
 #include <torch/csrc/jit/ir/ir.h>
 
-#include "survey/graph_facts.h"
+#include "survey/method_facts.h"
 #include "survey/site_builder.h"
 
 namespace flashconvert::survey {
@@ -14,6 +14,6 @@ namespace flashconvert::survey {
 InsertedAttention insert_portable_attention(torch::jit::Graph& graph, torch::jit::Value* query, torch::jit::Value* key,
                                             torch::jit::Value* value, const Bias& bias,
                                             const torch::jit::NamedValue& scale, const AttentionArguments& arguments,
-                                            const GraphFacts& facts);
+                                            const MethodFacts& facts);
 
 }  // namespace flashconvert::survey

@@ -1,10 +1,10 @@
-// Runs a piece of graph beside its replacement (probe.h).
+// Runs a subgraph of graph beside its replacement (probe.h).
 #include "survey/probe.h"
 
 #include <cmath>
 #include <map>
 
-#include "survey/piece.h"
+#include "graph/subgraph.h"
 #include "survey/site_walk.h"
 
 namespace flashconvert::survey {
@@ -20,17 +20,17 @@ struct Shape {
   std::int64_t queries = 0, keys = 0, head_dim = 0, value_dim = 0, repeats = 1;
 };
 
-// The piece that a site replaces and its replacement: outputs 0 and 1 on one set of inputs.
-bool fill_piece(Piece& piece, const ProbeSite& site, const GraphFacts& facts) {
+// The subgraph that a site replaces and its replacement: outputs 0 and 1 on one set of inputs.
+bool fill_subgraph(Subgraph& subgraph, const ProbeSite& site, const MethodFacts& facts) {
   for (const ProbeSizes& sizes : site.sizes) {
     for (Value* element : GraphFacts::list_elements(sizes.list)) {
-      if (!facts.constant(element)) piece.free_number(element);
+      if (!facts.constant(element)) subgraph.free_number(element);
     }
   }
-  for (const ProbeInput& input : site.inputs) piece.add_input(input.value);
-  for (Value* layer : site.layers) piece.add_layer(layer);
-  for (const ProbeSite::Scaled& scaled : site.scaled) piece.define(scaled.value, scaled.by_input, scaled.factor);
-  return piece.add_output(site.original) && piece.add_output(site.replacement);
+  for (const ProbeInput& input : site.inputs) subgraph.add_input(input.value);
+  for (Value* layer : site.layers) subgraph.add_layer(layer);
+  for (const ProbeSite::Scaled& scaled : site.scaled) subgraph.define(scaled.value, scaled.by_input, scaled.factor);
+  return subgraph.add_output(site.original) && subgraph.add_output(site.replacement);
 }
 
 bool is_operand(const ProbeInput& input) {
@@ -40,7 +40,10 @@ bool is_operand(const ProbeInput& input) {
 
 std::vector<std::int64_t> operand_shape(const ProbeInput& input, const Shape& shape) {
   std::vector<std::int64_t> sizes = shape.product_leading;
-  if (input.use != ProbeInput::Use::kQuery && shape.repeats > 1) sizes.back() /= shape.repeats;
+  if (input.use != ProbeInput::Use::kQuery && shape.repeats > 1) {
+    if (sizes.empty()) return {};  // no heads to repeat
+    sizes.back() /= shape.repeats;
+  }
   sizes.push_back(input.use == ProbeInput::Use::kQuery ? shape.queries : shape.keys);
   sizes.push_back(input.use == ProbeInput::Use::kValue ? shape.value_dim : shape.head_dim);
   if (input.swap_last) std::swap(sizes[sizes.size() - 1], sizes[sizes.size() - 2]);
@@ -51,7 +54,7 @@ std::vector<std::int64_t> operand_shape(const ProbeInput& input, const Shape& sh
   return permuted;
 }
 
-// What a number from outside the piece must be, from its place in a list of sizes.
+// What a number from outside the subgraph must be, from its place in a list of sizes.
 std::optional<std::int64_t> number_value(const Value* number, const ProbeSite& site, const Shape& shape) {
   for (const ProbeSizes& sizes : site.sizes) {
     const auto elements = GraphFacts::list_elements(sizes.list);
@@ -80,25 +83,35 @@ std::optional<std::int64_t> number_value(const Value* number, const ProbeSite& s
   return std::nullopt;
 }
 
-// Sizes by their names (GraphFacts::size_name), as one trial has them.
-using NamedSizes = std::map<std::string, std::int64_t>;
+// Sizes as one trial has them.
+using KnownSizes = std::map<SymbolicSize, std::int64_t>;
 
-std::string operand_size_name(const ProbeSite& site, ProbeInput::Use use, std::int64_t dim, const GraphFacts& facts) {
+// The size, or nothing where it is made of others than these.
+std::optional<std::int64_t> evaluate(const SymbolicSize& size, const KnownSizes& known) {
+  if (const auto found = known.find(size); found != known.end()) return found->second;
+  return size.evaluate([&](const SizeSymbol& symbol) {
+    const auto found = known.find(symbol);
+    return found != known.end() ? std::optional(found->second) : std::nullopt;
+  });
+}
+
+std::optional<SymbolicSize> operand_size(const ProbeSite& site, ProbeInput::Use use, std::int64_t dim,
+                                         const MethodFacts& facts) {
   for (const ProbeInput& input : site.inputs) {
     if (input.use != use || !input.sizes.empty()) continue;
     const auto rank = static_cast<std::int64_t>(input.order.size());
     if (input.swap_last) dim = -3 - dim;
-    return facts.size_name(input.value, rank > 0 ? input.order[rank + dim] - rank : dim);
+    return facts.size(input.value, rank > 0 ? input.order[rank + dim] - rank : dim);
   }
-  return "";
+  return std::nullopt;
 }
 
 // Sizes that are one and the same in the model get one value.
-void make_equal_by_name(Shape& shape, const ProbeSite& site, const GraphFacts& facts) {
+void make_equal_by_name(Shape& shape, const ProbeSite& site, const MethodFacts& facts) {
   using Use = ProbeInput::Use;
   const auto are_same = [&](Use a, Use b, std::int64_t dim) {
-    const std::string name = operand_size_name(site, a, dim, facts);
-    return !name.empty() && name == operand_size_name(site, b, dim, facts);
+    const auto size = operand_size(site, a, dim, facts);
+    return size && size == operand_size(site, b, dim, facts);
   };
   bool has_keys = false;  // of their own: else the queries are the keys
   for (const ProbeInput& input : site.inputs) has_keys = has_keys || input.use == Use::kKey || !input.sizes.empty();
@@ -106,7 +119,7 @@ void make_equal_by_name(Shape& shape, const ProbeSite& site, const GraphFacts& f
   if (are_same(Use::kQuery, Use::kValue, -1)) shape.value_dim = shape.head_dim;
 }
 
-std::vector<Shape> trial_shapes(const ProbeSite& site, std::int64_t rank, const GraphFacts& facts) {
+std::vector<Shape> trial_shapes(const ProbeSite& site, std::int64_t rank, const MethodFacts& facts) {
   std::vector<Shape> shapes;
   const std::int64_t key_heads = 2;
   const std::int64_t heads = site.heads.value_or(key_heads * site.repeats + (site.repeats == 1 ? 1 : 0));
@@ -176,11 +189,11 @@ std::vector<std::int64_t> of_rank(std::optional<std::int64_t> rank, std::vector<
 enum class Masks { kOrdinary, kMinusInfinity, kLowest, kFirstKey };
 
 // A causal mask of these sizes, and where more may be hidden, some of it.
-at::Tensor draw_handed_mask(const HandedMask& handed, const at::Tensor& uniform, Masks masks) {
-  at::Tensor mask = at::full_like(uniform, handed.lowest).triu(1);
-  if (handed.is_causal || masks == Masks::kOrdinary) return mask;
-  mask = mask.masked_fill(uniform < 0.4, handed.lowest);
-  (masks == Masks::kFirstKey ? mask.select(-1, 0) : mask.select(-2, 0)).fill_(handed.lowest);
+at::Tensor draw_assumed_mask(const AssumedMask& assumed, const at::Tensor& uniform, Masks masks) {
+  at::Tensor mask = at::full_like(uniform, assumed.lowest).triu(1);
+  if (assumed.is_causal || masks == Masks::kOrdinary) return mask;
+  mask = mask.masked_fill(uniform < 0.4, assumed.lowest);
+  (masks == Masks::kFirstKey ? mask.select(-1, 0) : mask.select(-2, 0)).fill_(assumed.lowest);
   return mask;
 }
 
@@ -192,7 +205,7 @@ at::Tensor draw(const ProbeInput& input, const std::vector<std::int64_t>& sizes,
     if (masks == Masks::kOrdinary || sizes.size() < 2) return;
     (masks == Masks::kFirstKey ? tensor.select(-1, 0) : tensor.select(-2, 0)).fill_(hidden);
   };
-  if (input.use == ProbeInput::Use::kHandedMask) return draw_handed_mask(input.handed, uniform, masks);
+  if (input.use == ProbeInput::Use::kAssumedMask) return draw_assumed_mask(input.assumed, uniform, masks);
   if (input.use == ProbeInput::Use::kMask) {
     at::Tensor mask = uniform < 0.4;
     if (masks == Masks::kOrdinary && sizes.back() > 1) {  // no row is hidden whole
@@ -231,11 +244,11 @@ std::string last_line(std::string text) {
 }
 
 // One trial: nothing when the original does not accept the inputs, else the difference.
-std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphFacts& facts, const Shape& shape,
+std::optional<double> try_once(Subgraph& subgraph, const ProbeSite& site, const MethodFacts& facts, const Shape& shape,
                                std::size_t bias_layout, Masks masks, at::ScalarType type, at::Generator& generator,
                                std::string& error) {
   std::vector<c10::IValue> arguments{facts.module()._ivalue()};
-  NamedSizes named;
+  KnownSizes known;
   for (const ProbeInput& input : site.inputs) {
     if (input.given) {
       arguments.push_back(*input.given);
@@ -261,30 +274,30 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
     if (!is_operand(input)) continue;
     const auto rank = static_cast<std::int64_t>(sizes.size());
     for (std::int64_t dim = 0; dim < rank; ++dim) {
-      named.emplace(facts.size_name(input.value, dim - rank), sizes[dim]);
-      named.emplace(facts.size_name(input.value, dim), sizes[dim]);
+      known.emplace(facts.size(input.value, dim - rank), sizes[dim]);
+      known.emplace(facts.size(input.value, dim), sizes[dim]);
     }
   }
-  arguments.insert(arguments.end(), piece.layers().begin(), piece.layers().end());
-  for (Value* number : piece.numbers()) {
-    if (const auto size = number_value(number, site, shape)) named.emplace(facts.size_name(number), *size);
+  arguments.insert(arguments.end(), subgraph.layers().begin(), subgraph.layers().end());
+  for (Value* number : subgraph.numbers()) {
+    if (const auto size = number_value(number, site, shape)) known.emplace(facts.size_value(number), *size);
   }
-  for (Value* number : piece.numbers()) {
+  for (Value* number : subgraph.numbers()) {
     // A size of something outside that no other has is part of a scale: any value serves both forms.
     constexpr std::int64_t kWidth = 64;
     auto size = facts.integer(number);
     if (!size) size = number_value(number, site, shape);
-    const auto same = named.find(facts.size_name(number));
-    arguments.emplace_back(size ? *size : same != named.end() ? same->second : kWidth);
+    if (!size) size = evaluate(facts.size_value(number), known);
+    arguments.emplace_back(size.value_or(kWidth));
   }
   try {
-    piece.run(arguments, 1, site.gradients);
+    subgraph.run(arguments, 1, site.gradients);
   } catch (const std::exception& failure) {
     error = failure.what();
     return std::nullopt;
   }
   try {
-    const auto outputs = piece.run(arguments, 2, site.gradients);
+    const auto outputs = subgraph.run(arguments, 2, site.gradients);
     const at::NoGradGuard no_grad;
     return difference(outputs[0], outputs[1]);
   } catch (const std::exception& failure) {
@@ -293,9 +306,9 @@ std::optional<double> try_once(Piece& piece, const ProbeSite& site, const GraphF
 }
 
 // Runs the trials in one dtype; counts those on which the two agree. Returns the reason of a disagreement.
-std::optional<std::string> run_trials(Piece& piece, const ProbeSite& site, const GraphFacts& facts, at::ScalarType type,
-                                      int& agreed, std::string& error) {
-  const double allowed = type == at::kDouble && !piece.casts_to_single() ? 1e-9 : 1e-4;
+std::optional<std::string> run_trials(Subgraph& subgraph, const ProbeSite& site, const MethodFacts& facts,
+                                      at::ScalarType type, int& agreed, std::string& error) {
+  const double allowed = type == at::kDouble && !subgraph.casts_to_single() ? 1e-9 : 1e-4;
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(20261123);
   bool has_bias = false;
   bool has_free_layout = false;
@@ -310,7 +323,7 @@ std::optional<std::string> run_trials(Piece& piece, const ProbeSite& site, const
       for (std::size_t layout = 0; layout < layouts; ++layout) {
         for (const Masks masks : {Masks::kOrdinary, Masks::kMinusInfinity, Masks::kLowest, Masks::kFirstKey}) {
           if (masks != Masks::kOrdinary && !has_bias) continue;
-          const auto found = try_once(piece, site, facts, shape, layout, masks, type, generator, error);
+          const auto found = try_once(subgraph, site, facts, shape, layout, masks, type, generator, error);
           if (!found) continue;
           if (!(*found <= allowed)) {
             return "the probe found a difference of " + std::to_string(*found) + " of the largest value (" +
@@ -326,16 +339,16 @@ std::optional<std::string> run_trials(Piece& piece, const ProbeSite& site, const
 
 }  // namespace
 
-std::optional<std::string> probe(const ProbeSite& site, const GraphFacts& facts) {
+std::optional<std::string> probe(const ProbeSite& site, const MethodFacts& facts) {
   std::string error;
-  // Single precision where the piece has casts that double precision does not survive.
+  // Single precision where the subgraph has casts that double precision does not survive.
   for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
-    Piece piece(facts, type);
-    if (!fill_piece(piece, site, facts)) {
-      return "the piece of graph around the softmax cannot be run alone, so the fusion could not be probed";
+    Subgraph subgraph(facts, type);
+    if (!fill_subgraph(subgraph, site, facts)) {
+      return "the subgraph of graph around the softmax cannot be run alone, so the fusion could not be probed";
     }
     int agreed = 0;
-    if (auto disagreement = run_trials(piece, site, facts, type, agreed, error)) return disagreement;
+    if (auto disagreement = run_trials(subgraph, site, facts, type, agreed, error)) return disagreement;
     if (agreed > 0) return std::nullopt;
   }
   return "the probe found no shape that the original accepts" + (error.empty() ? "" : ": " + last_line(error));

@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "survey/graph_facts.h"
+#include "survey/method_facts.h"
 #include "survey/survey.h"
 
 namespace flashconvert::survey {
 
 // One tensor that the probe draws, standing for a value of the graph.
 struct ProbeInput {
-  enum class Use { kQuery, kKey, kValue, kAdditive, kMask, kHandedMask };
+  enum class Use { kQuery, kKey, kValue, kAdditive, kMask, kAssumedMask };
   torch::jit::Value* value = nullptr;
   Use use = Use::kQuery;
   std::vector<std::int64_t>
@@ -32,7 +32,7 @@ struct ProbeInput {
   static constexpr std::int64_t kBatchTimesHeads = -6;
   std::vector<std::int64_t> sizes = {};
   bool hides_keys = true;                 // what is added: whether minus infinity and the like may stand in it
-  HandedMask handed = {};                 // what is known of a kHandedMask
+  AssumedMask assumed = {};               // what is known of a kAssumedMask
   std::optional<c10::IValue> given = {};  // this value (None, a flag) in place of a drawn tensor
 };
 
@@ -66,6 +66,6 @@ struct ProbeSite {
 };
 
 // Nothing when the two agree on every shape that the original accepts; else the reason.
-std::optional<std::string> probe(const ProbeSite& site, const GraphFacts& facts);
+std::optional<std::string> probe(const ProbeSite& site, const MethodFacts& facts);
 
 }  // namespace flashconvert::survey

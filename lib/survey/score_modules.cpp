@@ -1,7 +1,7 @@
 // Recognises calls between a product and a softmax (score_modules.h).
 #include "survey/score_modules.h"
 
-#include "survey/graph_facts.h"
+#include "survey/method_facts.h"
 #include "survey/rules/rules.h"
 
 namespace flashconvert::survey {
@@ -16,11 +16,7 @@ namespace {
 constexpr int kMostOperators = 8;  // on scores, in a module or beside its call
 
 // Operators whose first operand is the scores, before and after them.
-bool keeps_scores(const Node* node) {
-  return is_any_of(
-      node, {"aten::add", "aten::add_", "aten::mul", "aten::div", "aten::masked_fill", "aten::masked_fill_", "aten::to",
-             "aten::float", "aten::view", "aten::reshape", "aten::contiguous"});
-}
+bool keeps_scores(const Node* node) { return has_trait(node, kElementwise | kCasts | kCopies | kReshapes); }
 
 // The argument of the call that its result is, but for what is done to it on the way; null for any other result.
 const Value* changed_argument(const Node* call, const Graph* callee) {

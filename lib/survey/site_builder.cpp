@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 
+#include "survey/attention_functions.h"
 #include "survey/portable_attention.h"
 #include "survey/rules/rules.h"
-#include "survey/script_functions.h"
 
 namespace flashconvert::survey {
 
@@ -63,7 +63,7 @@ Value* materialise(Graph& graph, const Operand& operand) {
   return call(graph, "aten::permute", {operand.root, c10::IValue(operand.order)});
 }
 
-std::optional<std::int64_t> rank_of(const Operand& operand, const GraphFacts& facts) {
+std::optional<std::int64_t> rank_of(const Operand& operand, const MethodFacts& facts) {
   if (!operand.order.empty()) return static_cast<std::int64_t>(operand.order.size());
   return facts.rank(operand.root);
 }
@@ -88,7 +88,7 @@ std::size_t operator_level(const SiteWalk& site) {
 // A bias of the product's layout, for use in one whose leading dimension is split: without its leading dimension where
 // it does not vary along it, else split as the query is.
 Value* in_split_layout(Graph& graph, Value* tensor, Value* query, const std::vector<Value*>& leading,
-                       const GraphFacts& facts) {
+                       const MethodFacts& facts) {
   const auto product_rank = static_cast<std::int64_t>(leading.size()) + 1;
   Node* node = tensor->node();
   if (node->kind() == aten::unsqueeze && facts.integer(node->input(1)) == 0) return node->input(0);
@@ -138,12 +138,12 @@ Bias insert_bias(Graph& graph, const std::vector<ScoreTerm>& terms) {
   return bias;
 }
 
-Bias insert_handed_mask(Graph& graph, Value* mask, Value* query, Value* key, AttentionArguments& arguments,
-                        const GraphFacts& facts) {
+Bias insert_assumed_mask(Graph& graph, Value* mask, Value* query, Value* key, AttentionArguments& arguments,
+                         const MethodFacts& facts) {
   auto& unit = *facts.module()._ivalue()->compilation_unit();
   Value* queries = call(graph, "aten::size", {query, c10::IValue(-2)});
   Value* keys = call(graph, "aten::size", {key, c10::IValue(-2)});
-  Value* bias = call_function(graph, unit, ScriptFunction::kBiasUnlessCausal, {mask, queries, keys});
+  Value* bias = call_function(graph, unit, kBiasUnlessCausal, {mask, queries, keys});
   bias->setDebugName("attn_bias");
   if (!arguments.band.is_causal()) {
     arguments.dynamic_causal = call(graph, "aten::__is__", {bias, c10::IValue()});
@@ -159,7 +159,7 @@ std::string describe_bias(const Band& band, const std::string& rest) {
 }
 
 InsertedAttention insert_attention(Graph& graph, Backend backend, Value* query, Value* key, Value* value,
-                                   const Bias& bias, const AttentionArguments& arguments, const GraphFacts& facts) {
+                                   const Bias& bias, const AttentionArguments& arguments, const MethodFacts& facts) {
   const NamedValue bias_value = bias.value ? NamedValue(bias.value) : NamedValue(c10::IValue());
   const NamedValue scale = arguments.dynamic_scale ? NamedValue("scale", arguments.dynamic_scale)
                                                    : NamedValue("scale", c10::IValue(arguments.scale));
@@ -187,7 +187,7 @@ InsertedAttention insert_attention(Graph& graph, Backend backend, Value* query, 
   return {context->node(), context};
 }
 
-BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Backend backend) {
+BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Backend backend) {
   torch::jit::WithInsertPoint here(site.value_product);
   BuiltSite built;
   built.query = simplify_operand(site.query, facts);
@@ -247,8 +247,8 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const GraphFacts& facts, Back
   arguments.softcap = site.softcap;
   arguments.zero_masked_rows = site.zero_masked_rows;
   arguments.grouped = built.repeats != 1;
-  const Bias bias = site.handed_mask ? insert_handed_mask(graph, site.handed_mask, query, key, arguments, facts)
-                                     : insert_bias(graph, terms);
+  const Bias bias = site.assumed_mask ? insert_assumed_mask(graph, site.assumed_mask, query, key, arguments, facts)
+                                      : insert_bias(graph, terms);
   const InsertedAttention inserted = insert_attention(graph, backend, query, key, value, bias, arguments, facts);
   built.attention = inserted.node;
   Value* result = inserted.context;

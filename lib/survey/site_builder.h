@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "survey/graph_facts.h"
+#include "survey/method_facts.h"
 #include "survey/site_walk.h"
 #include "survey/survey.h"
 
@@ -60,19 +60,19 @@ struct InsertedAttention {
 // without a visible key need) at the graph's insertion point. Throws Declined for what the backend cannot express.
 InsertedAttention insert_attention(torch::jit::Graph& graph, Backend backend, torch::jit::Value* query,
                                    torch::jit::Value* key, torch::jit::Value* value, const Bias& bias,
-                                   const AttentionArguments& arguments, const GraphFacts& facts);
+                                   const AttentionArguments& arguments, const MethodFacts& facts);
 
 // What the terms come to, as one bias at the insertion point. The terms stand from the softmax inwards.
 Bias insert_bias(torch::jit::Graph& graph, const std::vector<ScoreTerm>& terms);
 
 // The bias of a site whose causal mask callers hand down, and the argument that goes with it, at the insertion point.
-Bias insert_handed_mask(torch::jit::Graph& graph, torch::jit::Value* mask, torch::jit::Value* query,
-                        torch::jit::Value* key, AttentionArguments& arguments, const GraphFacts& facts);
+Bias insert_assumed_mask(torch::jit::Graph& graph, torch::jit::Value* mask, torch::jit::Value* query,
+                         torch::jit::Value* key, AttentionArguments& arguments, const MethodFacts& facts);
 
 // For the report: `rest` is what the bias holds beside the band ("none", "additive", ...).
 std::string describe_bias(const Band& band, const std::string& rest);
 
 // Inserts the expression just before the site's second product. Throws Declined.
-BuiltSite build_site(SiteWalk& site, torch::jit::Graph& graph, const GraphFacts& facts, Backend backend);
+BuiltSite build_site(SiteWalk& site, torch::jit::Graph& graph, const MethodFacts& facts, Backend backend);
 
 }  // namespace flashconvert::survey

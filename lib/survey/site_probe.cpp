@@ -14,7 +14,7 @@ namespace aten = c10::aten;
 
 namespace {
 
-std::vector<std::int64_t> possible_ranks(const BuiltSite& built, const GraphFacts& facts) {
+std::vector<std::int64_t> possible_ranks(const BuiltSite& built, const MethodFacts& facts) {
   for (const Operand* operand : {&built.query, &built.key, &built.value}) {
     if (!operand->order.empty()) return {static_cast<std::int64_t>(operand->order.size())};
     if (const auto rank = facts.rank(operand->root)) return {*rank};
@@ -24,7 +24,7 @@ std::vector<std::int64_t> possible_ranks(const BuiltSite& built, const GraphFact
 
 // A bias of the product's layout where the operator works in one that splits the first of its dimensions. Beneath an
 // `unsqueeze` of that dimension stands a bias of each head, or one for all.
-ProbeInput in_product_layout(Value* tensor, ProbeInput::Use use, std::size_t leading, const GraphFacts& facts) {
+ProbeInput in_product_layout(Value* tensor, ProbeInput::Use use, std::size_t leading, const MethodFacts& facts) {
   ProbeInput input{tensor, use, {}, false, {ProbeInput::kProduct, ProbeInput::kLength, ProbeInput::kKeys}};
   Node* node = tensor->node();
   if (node->kind() != aten::unsqueeze || facts.integer(node->input(1)) != 0) return input;
@@ -36,7 +36,7 @@ ProbeInput in_product_layout(Value* tensor, ProbeInput::Use use, std::size_t lea
 
 }  // namespace
 
-std::optional<std::int64_t> operand_size(const Operand& operand, std::int64_t dim, const GraphFacts& facts) {
+std::optional<std::int64_t> operand_size(const Operand& operand, std::int64_t dim, const MethodFacts& facts) {
   if (!operand.order.empty()) {
     const auto rank = static_cast<std::int64_t>(operand.order.size());
     if (rank + dim < 0) return std::nullopt;
@@ -46,13 +46,13 @@ std::optional<std::int64_t> operand_size(const Operand& operand, std::int64_t di
   return facts.size_from_end(operand.root, dim);
 }
 
-ProbeInput handed_mask_input(Value* tensor, const HandedMask& mask) {
-  ProbeInput input{tensor, ProbeInput::Use::kHandedMask};
-  input.handed = mask;
+ProbeInput assumed_mask_input(Value* tensor, const AssumedMask& mask) {
+  ProbeInput input{tensor, ProbeInput::Use::kAssumedMask};
+  input.assumed = mask;
   return input;
 }
 
-ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const GraphFacts& facts) {
+ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const MethodFacts& facts) {
   ProbeSite site;
   site.original = walk.output;
   site.replacement = built.replacement;
@@ -79,12 +79,12 @@ ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const
   if (!site.head_dim) site.head_dim = operand_size(built.key, -1, facts);
   if (!site.heads && built.repeats == 1) site.heads = operand_size(built.key, -3, facts);
   site.repeats = built.repeats;
-  const LengthNames lengths{length_name(walk.query, facts), length_name(walk.key, facts)};
-  if (walk.handed_mask)
-    site.inputs.push_back(handed_mask_input(walk.handed_mask, *facts.handed_mask(walk.handed_mask)));
+  const ScoreLengths lengths{length_of(walk.query, facts), length_of(walk.key, facts)};
+  if (walk.assumed_mask)
+    site.inputs.push_back(assumed_mask_input(walk.assumed_mask, *facts.assumed_mask(walk.assumed_mask)));
   for (const ScoreTerm& term : walk.terms) {
-    if (const auto handed = facts.handed_mask(term.tensor)) {
-      site.inputs.push_back(handed_mask_input(term.tensor, *handed));
+    if (const auto assumed = facts.assumed_mask(term.tensor)) {
+      site.inputs.push_back(assumed_mask_input(term.tensor, *assumed));
       continue;
     }
     if (const auto shape = facts.shape(term.tensor); shape && shape->size() >= 2) {

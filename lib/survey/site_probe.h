@@ -4,19 +4,19 @@
 #include <cstdint>
 #include <optional>
 
-#include "survey/graph_facts.h"
+#include "survey/method_facts.h"
 #include "survey/probe.h"
 #include "survey/site_builder.h"
 #include "survey/site_walk.h"
 
 namespace flashconvert::survey {
 
-ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const GraphFacts& facts);
+ProbeSite describe_for_probe(const SiteWalk& walk, const BuiltSite& built, const MethodFacts& facts);
 
 // A mask that callers hand down, drawn as they promise it.
-ProbeInput handed_mask_input(torch::jit::Value* tensor, const HandedMask& mask);
+ProbeInput assumed_mask_input(torch::jit::Value* tensor, const AssumedMask& mask);
 
 // The size of a dimension of an operand in the operator's orientation, counted from the end.
-std::optional<std::int64_t> operand_size(const Operand& operand, std::int64_t dim, const GraphFacts& facts);
+std::optional<std::int64_t> operand_size(const Operand& operand, std::int64_t dim, const MethodFacts& facts);
 
 }  // namespace flashconvert::survey

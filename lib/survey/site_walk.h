@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "survey/graph_facts.h"
+#include "survey/method_facts.h"
 
 namespace flashconvert::survey {
 
@@ -79,7 +79,7 @@ struct SiteWalk {
   std::vector<ScoreFactor> scale_factors;  // of no dimensions, from sizes: part of the scale, computed at run time
   Band band;                               // what the terms say of positions alone, taken out of them
   // A causal mask that callers hand down, taken out of the terms: it is the band, at the lengths for which it was made.
-  torch::jit::Value* handed_mask = nullptr;
+  torch::jit::Value* assumed_mask = nullptr;
   std::vector<ScoreTerm> terms;  // from the softmax inwards: the first was applied last
   // Reshapes of the scores between product and softmax, from the softmax inwards. The scores have layout 0 at the
   // softmax and layout levels.size() at the product; levels[i] is the node that makes layout i out of layout i + 1.
@@ -91,6 +91,6 @@ struct SiteWalk {
 };
 
 // Is this `aten::transpose` of the last two dimensions? Uses the rank, or infers it from positive arguments 2 and 3.
-bool swaps_last_two(const torch::jit::Node* node, const GraphFacts& facts);
+bool swaps_last_two(const torch::jit::Node* node, const MethodFacts& facts);
 
 }  // namespace flashconvert::survey

@@ -7,9 +7,12 @@
 #include <unordered_set>
 
 #include "common/log.h"
+#include "common/module_path.h"
+#include "graph/calls.h"
+#include "graph/traversal.h"
 #include "survey/branches.h"
 #include "survey/canonicalise.h"
-#include "survey/graph_facts.h"
+#include "survey/method_facts.h"
 #include "survey/probe.h"
 #include "survey/rules/attention_layer.h"
 #include "survey/rules/fast_path.h"
@@ -30,18 +33,14 @@ namespace {
 
 void collect_candidates(Block* block, std::vector<Node*>& candidates) {
   for (Node* node : block->nodes()) {
-    const std::string name = kind_name(node);
     if (is_fast_path(node) && is_kept_for_nested_tensors(node)) continue;
-    if (name == "aten::softmax" || name == "aten::_softmax" || name == "aten::_safe_softmax" ||
-        is_fused_operator(node) || is_attention_layer_call(node)) {
-      candidates.push_back(node);
-    }
+    if (is_softmax(node) || is_fused_operator(node) || is_attention_layer_call(node)) candidates.push_back(node);
     for (Block* inner : node->blocks()) collect_candidates(inner, candidates);
   }
 }
 
 // The softmax must run over the keys, which are the last dimension of the scores.
-void check_softmax_dimension(const Node* softmax, const GraphFacts& facts) {
+void check_softmax_dimension(const Node* softmax, const MethodFacts& facts) {
   const auto dim = facts.integer(softmax->input(1));
   if (!dim) throw Declined("the softmax's dimension is not a constant");
   const auto rank = facts.rank(softmax->input(0));
@@ -58,21 +57,14 @@ void check_outside_uses(const SiteWalk& site) {
     if (node == site.value_product) continue;
     for (const Value* output : node->outputs()) {
       for (const auto& use : output->uses()) {
-        const std::string name = kind_name(use.user);
         if (exclude_each_other(use.user, site.softmax)) continue;  // another arm of a branch, a site of its own
-        if (inside.count(use.user) || name == "aten::size" || name == "aten::dim" || name == "prim::dtype") continue;
-        if (name == "aten::expand_as" && use.offset == 1) continue;             // its sizes alone
-        if (name == "prim::ListConstruct" || name == "prim::device") continue;  // the operands of an einsum
+        if (inside.count(use.user) || (use.offset == 0 && has_trait(use.user, kAsks))) continue;
+        if (is_any_of(use.user, {"aten::expand_as"}) && use.offset == 1) continue;  // its sizes alone
+        if (use.user->kind() == c10::prim::ListConstruct) continue;                 // the operands of an einsum
         throw Declined("the attention scores are used elsewhere");
       }
     }
   }
-}
-
-// A call counts as a writer only where its body holds one: alias analysis takes every call for one.
-bool may_write(const Node* node) {
-  if (node->kind() != c10::prim::CallMethod && node->kind() != c10::prim::CallFunction) return true;
-  return !calls_only_pure_operators(node);
 }
 
 // Nothing between the first product and the second may write to what the replacement reads there.
@@ -86,10 +78,10 @@ void check_writers(const SiteWalk& site, const BuiltSite& built, Graph& graph) {
   torch::jit::AliasDb aliases(graph.shared_from_this());
   std::vector<Value*> read{built.query.root, built.key.root, built.value.root};
   for (const ScoreTerm& term : site.terms) read.push_back(term.tensor);
-  if (site.handed_mask) read.push_back(site.handed_mask);
+  if (site.assumed_mask) read.push_back(site.assumed_mask);
   for (Node* node : nodes) {
-    if (!may_write(node)) continue;
-    for (Value* value : read) {  // writes before the value is there are part of it
+    if (is_call(node) && !may_write(node)) continue;  // alias analysis takes every call for a writer
+    for (Value* value : read) {                       // writes before the value is there are part of it
       const bool is_later = value->node()->kind() == c10::prim::Param || node->isAfter(value->node());
       if (is_later && aliases.writesToAlias(node, {value}))
         throw Declined("an operand is modified in place by " + kind_name(node));
@@ -99,7 +91,7 @@ void check_writers(const SiteWalk& site, const BuiltSite& built, Graph& graph) {
 
 // Softmax over features: what stands in the operand's length dimension is the last dimension of the view that split the
 // heads, and the product contracts the sequence.
-void check_is_not_channel_attention(const BuiltSite& built, const GraphFacts& facts) {
+void check_is_not_channel_attention(const BuiltSite& built, const MethodFacts& facts) {
   const auto rows_are_features = [&](const Operand& operand) {
     std::int64_t dim = operand.swap_last ? -1 : -2;
     const auto rank = static_cast<std::int64_t>(operand.order.size());
@@ -122,31 +114,32 @@ std::string describe_bias(const SiteWalk& walk) {
 }
 
 // Builds the site as it was walked and probes it. Throws Declined.
-void propose(SiteWalk walk, const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Backend backend, Site& site) {
+void propose(SiteWalk walk, const std::shared_ptr<Graph>& graph, const MethodFacts& facts, Backend backend,
+             Site& site) {
   const BuiltSite built = build_site(walk, *graph, facts, backend);
   check_is_not_channel_attention(built, facts);
   check_writers(walk, built, *graph);
-  site.entry.heads = operand_size(built.query, -3, facts);
-  if (!built.leading_sizes.empty() && !site.entry.heads) site.entry.heads = facts.integer(built.leading_sizes.back());
-  site.entry.head_dim = operand_size(built.query, -1, facts);
-  if (!site.entry.head_dim) site.entry.head_dim = operand_size(built.key, -1, facts);
-  if (walk.scale_factors.empty()) site.entry.scale = walk.scale * walk.query_scale * walk.key_scale;
-  site.entry.causal = walk.band.is_causal() || walk.handed_mask;
-  site.entry.bias = describe_bias(walk);
+  site.heads = operand_size(built.query, -3, facts);
+  if (!built.leading_sizes.empty() && !site.heads) site.heads = facts.integer(built.leading_sizes.back());
+  site.head_dim = operand_size(built.query, -1, facts);
+  if (!site.head_dim) site.head_dim = operand_size(built.key, -1, facts);
+  if (walk.scale_factors.empty()) site.scale = walk.scale * walk.query_scale * walk.key_scale;
+  site.is_causal = walk.band.is_causal() || walk.assumed_mask;
+  site.bias = describe_bias(walk);
   if (const auto disagreement = probe(describe_for_probe(walk, built, facts), facts)) throw Declined(*disagreement);
-  site.entry.status = report::SiteStatus::kFused;
+  site.is_fusible = true;
   site.proposals.push_back({walk.output, built.replacement, {built.attention}});
 }
 
 // With what the masks say of positions as a band, or, where that does not hold, with all of it in the bias.
-void propose_best(const SiteWalk& walk, const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Backend backend,
+void propose_best(const SiteWalk& walk, const std::shared_ptr<Graph>& graph, const MethodFacts& facts, Backend backend,
                   Site& site) {
   const Positions positions = separate_positions(walk.terms, walk.query, walk.key, facts);
-  const bool in_one_layout = walk.levels.empty() || !positions.handed_mask;
+  const bool in_one_layout = walk.levels.empty() || !positions.assumed_mask;
   if (positions.say_something() && in_one_layout) {
     SiteWalk banded = walk;
     banded.band = positions.band;
-    banded.handed_mask = positions.handed_mask;
+    banded.assumed_mask = positions.assumed_mask;
     banded.terms = positions.rest;
     try {
       return propose(banded, graph, facts, backend, site);
@@ -158,15 +151,15 @@ void propose_best(const SiteWalk& walk, const std::shared_ptr<Graph>& graph, con
 }
 
 // A site spelled as product, softmax, product. Nothing when the softmax belongs to no attention.
-std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& graph, const GraphFacts& facts,
+std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& graph, const MethodFacts& facts,
                                    Backend backend) {
   Site site;
-  site.entry.form = "softmax-matmul";
+  site.form = SiteForm::kSoftmaxProduct;
   SiteWalk walk;
   walk.softmax = softmax;
   const bool from_product = leads_to_product(softmax->input(0), facts);
   if (mixes_heads(softmax)) {
-    site.entry.reason = "talking heads: a linear layer mixes the heads between the products";
+    site.reason = "talking heads: a linear layer mixes the heads between the products";
     return site;
   }
   try {
@@ -183,7 +176,7 @@ std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& 
     propose_best(walk, graph, facts, backend, site);
   } catch (const Declined& declined) {
     if (!from_product && !walk.value_product) return std::nullopt;  // a softmax of something else
-    site.entry.reason = declined.what();
+    site.reason = declined.what();
   }
   return site;
 }
@@ -192,20 +185,20 @@ std::optional<Site> survey_softmax(Node* softmax, const std::shared_ptr<Graph>& 
 struct Surroundings {
   Backend backend = Backend::kFlash;
   std::function<bool(const std::string&)> selected;
-  const HandedMasks& handed_masks;
+  const AssumedMasks& assumed_masks;
+  const MutableAttributes* mutable_attributes = nullptr;
   bool has_nested_tensors = false;  // nn.TransformerEncoder packs padded batches and runs its layers on the result
 };
 
-bool uses_nested_tensors(const torch::jit::Module& root) {
-  for (const torch::jit::Module& module : root.modules()) {
-    for (const auto& method : module.get_methods()) {
-      if (holds_nested_tensors(module, method.name())) return true;
-    }
-  }
-  return false;
+// Whether some method makes nested tensors (nn.TransformerEncoder with a padding mask does, in eval mode).
+bool uses_nested_tensors(const ModuleIndex& index) {
+  return std::any_of(index.methods().begin(), index.methods().end(), [](const ModuleIndex::Method& method) {
+    return any_node(method.function->graph()->block(),
+                    [](const Node* node) { return is_any_of(node, {"aten::_nested_tensor_from_mask"}); });
+  });
 }
 
-std::optional<Site> survey_candidate(Node* candidate, const std::shared_ptr<Graph>& graph, const GraphFacts& facts,
+std::optional<Site> survey_candidate(Node* candidate, const std::shared_ptr<Graph>& graph, const MethodFacts& facts,
                                      Backend backend) {
   if (is_attention_layer_call(candidate)) return survey_attention_layer(candidate, graph, facts, backend);
   if (is_fused_operator(candidate)) return survey_fused_operator(candidate, graph, facts, backend);
@@ -214,12 +207,12 @@ std::optional<Site> survey_candidate(Node* candidate, const std::shared_ptr<Grap
 
 void survey_method(const torch::jit::Module& module, const std::string& path, const std::string& method,
                    const Surroundings& surroundings, Survey& survey) {
-  const std::shared_ptr<Graph> graph = canonical_copy(module, method);
+  const std::shared_ptr<Graph> graph = canonical_copy(module, method, surroundings.mutable_attributes);
   if (!graph) return;
-  GraphFacts facts(module);
-  if (const auto promised = surroundings.handed_masks.find({module.type().get(), method});
-      promised != surroundings.handed_masks.end()) {
-    for (const auto& [input, mask] : promised->second) facts.promise(graph->inputs()[input], mask);
+  MethodFacts facts(module, surroundings.mutable_attributes);
+  if (const auto assumed = surroundings.assumed_masks.find({module.type().get(), method});
+      assumed != surroundings.assumed_masks.end()) {
+    for (const auto& [input, mask] : assumed->second) facts.assume(graph->inputs()[input], mask);
   }
   MethodSurvey found{path, module, method, graph, {}};
   std::vector<Node*> candidates;
@@ -229,28 +222,18 @@ void survey_method(const torch::jit::Module& module, const std::string& path, co
     Node* before = candidate->prev();
     auto site = survey_candidate(candidate, graph, facts, surroundings.backend);
     if (!site) continue;
-    site->entry.path =
-        path.empty() || site->entry.path.empty() ? path + site->entry.path : path + "." + site->entry.path;
-    site->entry.method = method;
-    const auto decline = [&](const char* reason) {
-      site->entry.status = report::SiteStatus::kDeclined;
-      site->entry.reason = reason;
-      site->proposals.clear();
-    };
-    if (site->entry.status == report::SiteStatus::kFused && !surroundings.selected(site->entry.path))
-      decline("not selected");
+    site->path = join_path(path, site->path);
+    if (site->is_fusible && !surroundings.selected(site->path)) site->decline("not selected");
     if (surroundings.has_nested_tensors && is_fast_path(candidate)) {
       const bool is_branch = candidate->owningBlock() != graph->block();  // the code chooses it, and may choose another
       if (is_branch) {
         keep_for_nested_tensors(*site, candidate, before);
       } else {
-        decline("the encoder packs padded batches into nested tensors, which only the fast path takes");
+        site->decline("the encoder packs padded batches into nested tensors, which only the fast path takes");
       }
     }
     for (std::size_t i = 0; i < surveyed.size() && !site->is_other_path; ++i) {
-      const report::AttentionEntry& arm = found.sites[i].entry;
-      site->is_other_path = are_arms_of_one(surveyed[i], candidate) && arm.status == site->entry.status &&
-                            arm.reason == site->entry.reason;
+      site->is_other_path = are_arms_of_one(surveyed[i], candidate) && found.sites[i].is_fusible == site->is_fusible;
     }
     surveyed.push_back(candidate);
     found.sites.push_back(std::move(*site));
@@ -260,15 +243,14 @@ void survey_method(const torch::jit::Module& module, const std::string& path, co
 
 // A scripted nn.TransformerEncoderLayer has its fast path in one method, and in another what it does instead.
 void note_other_paths(Survey& survey, std::size_t first_method) {
-  const auto is_fused = [](const Site& site) { return site.entry.status == report::SiteStatus::kFused; };
   for (std::size_t i = first_method; i < survey.methods.size(); ++i) {
     for (const Site& layer : survey.methods[i].sites) {
-      if (layer.entry.form != kEncoderLayerForm || !is_fused(layer)) continue;
+      if (layer.form != SiteForm::kEncoderLayer || !layer.is_fusible) continue;
       for (std::size_t j = first_method; j < survey.methods.size(); ++j) {
         if (j == i) continue;
         for (Site& other : survey.methods[j].sites) {
-          const bool is_layer = other.entry.form == kEncoderLayerForm;  // in a twin of the method (rewrite/hand_down.h)
-          if (!is_layer && is_fused(other) && other.in_proj_weight.defined() &&
+          const bool is_layer = other.form == SiteForm::kEncoderLayer;  // in a specialised copy of the method
+          if (!is_layer && other.is_fusible && other.in_proj_weight.defined() &&
               other.in_proj_weight.is_same(layer.in_proj_weight)) {
             other.is_other_path = true;
           }
@@ -278,29 +260,27 @@ void note_other_paths(Survey& survey, std::size_t first_method) {
   }
 }
 
-void survey_module(const torch::jit::Module& module, const std::string& path, const Surroundings& surroundings,
-                   std::unordered_set<const c10::ivalue::Object*>& seen, Survey& survey) {
-  if (!seen.insert(module._ivalue().get()).second) return;  // a shared submodule, met under another name
+void survey_module(const Instance& instance, const Surroundings& surroundings, Survey& survey) {
   const std::size_t first_method = survey.methods.size();
-  for (const auto& method : module.get_methods()) {
+  for (const auto& method : instance.module.get_methods()) {
     // Such a layer is surveyed where it is called; at the root, nothing calls it.
-    const bool is_called = !path.empty() && is_attention_layer(module.type()) && method.name() == "forward";
-    if (!is_called) survey_method(module, path, method.name(), surroundings, survey);
+    const bool is_called =
+        !instance.path.empty() && is_attention_layer(instance.module.type()) && method.name() == "forward";
+    if (!is_called) survey_method(instance.module, instance.path, method.name(), surroundings, survey);
   }
   note_other_paths(survey, first_method);
-  for (const auto& child : module.named_children()) {
-    survey_module(child.value, path.empty() ? child.name : path + "." + child.name, surroundings, seen, survey);
-  }
 }
 
 }  // namespace
 
-Survey survey_attention(const torch::jit::Module& root, Backend backend,
-                        const std::function<bool(const std::string& path)>& selected, const HandedMasks& handed_masks) {
+Survey survey_attention(const ModuleIndex& index, Backend backend,
+                        const std::function<bool(const std::string& path)>& selected,
+                        const AssumedMasks& assumed_masks) {
   Survey survey;
-  std::unordered_set<const c10::ivalue::Object*> seen;
-  at::NoGradGuard no_grad;
-  survey_module(root, "", {backend, selected, handed_masks, uses_nested_tensors(root)}, seen, survey);
+  const at::NoGradGuard no_grad;
+  const Surroundings surroundings{backend, selected, assumed_masks, &index.mutable_attributes(),
+                                  uses_nested_tensors(index)};
+  for (const Instance& instance : index.instances()) survey_module(instance, surroundings, survey);
   return survey;
 }
 

@@ -7,11 +7,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "report/report.h"
-#include "survey/handed_mask.h"
+#include "graph/module_index.h"
+#include "survey/assumed_mask.h"
 
 namespace flashconvert::survey {
 
@@ -30,9 +31,20 @@ struct Proposal {
   std::vector<torch::jit::Node*> attention;  // the flashconvert::attention nodes of the replacement
 };
 
+// What spells the attention.
+enum class SiteForm { kSoftmaxProduct, kSdpa, kNativeMultiHeadAttention, kEncoderLayer, kMultiHeadAttentionModule };
+
+// One attention, and what was found out about it. What the report says of it is made from this (convert/site_report.h).
 struct Site {
-  report::AttentionEntry entry;     // status kFused here means "can be fused"; the probe has agreed
-  std::vector<Proposal> proposals;  // empty when declined; one an output of a site with several
+  SiteForm form = SiteForm::kSoftmaxProduct;
+  std::string path = {};    // of the module that it is part of
+  bool is_fusible = false;  // the probe has agreed
+  std::string reason = {};  // why it is not fusible
+  std::optional<std::int64_t> heads = {}, head_dim = {};
+  std::optional<double> scale = {};
+  bool is_causal = false;
+  std::string bias = "none";             // as read by a person
+  std::vector<Proposal> proposals = {};  // empty when it is not fusible; one an output of a site with several
   // Calls that the proposals make needless. Dead-code elimination keeps calls: accepting removes them by hand.
   std::vector<torch::jit::Node*> calls = {};
   // One attention may have several sites of which only one runs: the arms of a branch, or the fast path of one of
@@ -40,6 +52,15 @@ struct Site {
   // reported once: this is not the first of them.
   at::Tensor in_proj_weight = {};
   bool is_other_path = false;
+  // Filled in by the rewrite.
+  bool is_outlined = false;  // to a module with the projections (module depth), else in place (core depth)
+  bool is_packed = false;    // the projections were packed into one
+
+  void decline(const std::string& why) {
+    is_fusible = false;
+    reason = why;
+    proposals.clear();
+  }
 };
 
 // One method of one module instance and what was found in it. Several instances of a scripted type share one method:
@@ -48,11 +69,11 @@ struct MethodSurvey {
   std::string path;           // of the module instance
   torch::jit::Module module;  // the instance
   std::string method;
-  std::shared_ptr<torch::jit::Graph> graph;  // the working copy: free functions and transparent submodules inlined,
+  std::shared_ptr<torch::jit::Graph> graph;  // the working copy: free functions and small submodules taken in,
                                              // branches on constants and on `training` resolved as in eval mode
   std::vector<Site> sites;                   // in program order
-  std::string twin_of =
-      {};  // the method in whose place callers run this one, with the same sites (rewrite/hand_down.h)
+  // The method of which this is a specialised copy, with the same sites (rewrite/specialised_methods.h); else empty.
+  std::string specialises = {};
 };
 
 struct Survey {
@@ -60,9 +81,9 @@ struct Survey {
 };
 
 // `selected(path)` says whether sites of the module at `path` may be fused (--only, --skip); others are declined.
-// `handed_masks` is what methods may rely on.
-Survey survey_attention(const torch::jit::Module& root, Backend backend,
+// `assumed_masks` is what methods may rely on.
+Survey survey_attention(const ModuleIndex& index, Backend backend,
                         const std::function<bool(const std::string& path)>& selected,
-                        const HandedMasks& handed_masks = {});
+                        const AssumedMasks& assumed_masks = {});
 
 }  // namespace flashconvert::survey

@@ -10,6 +10,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "graph/graph_facts.h"
+
 namespace flashconvert::verify {
 
 using torch::jit::Graph;
@@ -18,57 +20,17 @@ using torch::jit::Value;
 
 namespace {
 
-const std::unordered_set<std::string>& transparent_operators() {
-  // Pass the values of their first input on: as they are, in another shape or dtype, or some of them.
-  static const std::unordered_set<std::string> names = {"aten::to",
-                                                        "aten::type_as",
-                                                        "aten::view",
-                                                        "aten::reshape",
-                                                        "aten::_unsafe_view",
-                                                        "aten::unsqueeze",
-                                                        "aten::squeeze",
-                                                        "aten::expand",
-                                                        "aten::expand_as",
-                                                        "aten::transpose",
-                                                        "aten::permute",
-                                                        "aten::t",
-                                                        "aten::contiguous",
-                                                        "aten::clone",
-                                                        "aten::detach",
-                                                        "aten::slice",
-                                                        "aten::select",
-                                                        "aten::flatten",
-                                                        "aten::repeat",
-                                                        "aten::repeat_interleave",
-                                                        "aten::clamp",
-                                                        "aten::clamp_min",
-                                                        "aten::clamp_max",
-                                                        "aten::chunk",
-                                                        "aten::split",
-                                                        "aten::unbind",
-                                                        "aten::long",
-                                                        "aten::int",
-                                                        "aten::float",
-                                                        "aten::bool",
-                                                        "aten::roll",
-                                                        "aten::flip",
-                                                        "aten::alias",
-                                                        "aten::masked_fill",
-                                                        "aten::masked_fill_",
-                                                        "aten::__getitem__",
-                                                        "prim::unchecked_cast",
-                                                        "prim::ListUnpack",
-                                                        "prim::TupleUnpack",
-                                                        "prim::TupleIndex",
-                                                        "prim::TupleConstruct",
-                                                        "aten::tile"};
-  return names;
+// Whether the operator passes the values of its first input on: as they are, in another shape, order or dtype, within
+// bounds, or some of them.
+bool passes_on(const Node& node) {
+  constexpr std::uint64_t kPassing =
+      kKeepsValues | kCasts | kClamps | kPermutes | kReshapes | kSelects | kDivides | kExpands | kDropsOut;
+  return has_trait(&node, kPassing) ||
+         is_any_of(&node, {"aten::masked_fill", "aten::masked_fill_", "aten::__getitem__", "prim::unchecked_cast",
+                           "prim::ListUnpack", "prim::TupleUnpack", "prim::TupleIndex", "prim::TupleConstruct"});
 }
 
-bool is(const Node& node, std::initializer_list<const char*> names) {
-  const std::string kind = node.kind().toQualString();
-  return std::any_of(names.begin(), names.end(), [&](const char* name) { return kind == name; });
-}
+bool is(const Node& node, std::initializer_list<const char*> names) { return is_any_of(&node, names); }
 
 std::optional<double> constant_number(const Value* value) {
   const auto constant = torch::jit::toIValue(value);
@@ -135,7 +97,7 @@ private:
       follow_sum(node, input, path);
     } else if (is(node, {"aten::__and__", "aten::__or__", "aten::logical_and", "aten::logical_or", "aten::bitwise_and",
                          "aten::cat", "prim::TupleConstruct"}) ||
-               (input == 0 && transparent_operators().count(node.kind().toQualString()))) {
+               (input == 0 && passes_on(node))) {
       follow_outputs(node, path);
     }
   }
@@ -225,8 +187,7 @@ private:
 
   static bool comes_from_arange(const Value* value) {
     const Node* node = value->node();
-    while (transparent_operators().count(node->kind().toQualString()) && !node->inputs().empty())
-      node = node->input(0)->node();
+    while (passes_on(*node) && !node->inputs().empty()) node = node->input(0)->node();
     return is(*node, {"aten::arange"});
   }
 
@@ -234,7 +195,7 @@ private:
     for (const torch::jit::Use& use : value->uses()) {
       const Node& node = *use.user;
       if (is(node, {"aten::softmax", "aten::_softmax"})) return true;
-      const bool passes = use.offset == 0 && transparent_operators().count(node.kind().toQualString());
+      const bool passes = use.offset == 0 && passes_on(node);
       const bool adds = is(node, {"aten::add", "aten::add_"}) && sums_left > 0;
       if ((passes || adds) && !node.outputs().empty() && leads_to_softmax(node.output(0), sums_left - adds))
         return true;
@@ -252,24 +213,11 @@ private:
 
   std::optional<at::Tensor> stored_tensor(const Value* value) const {
     auto stored = torch::jit::toIValue(value);
-    if (!stored) stored = attribute(value);
+    if (!stored) stored = GraphFacts(module_).attribute(const_cast<Value*>(value));
     if (stored && stored->isTensor() && stored->toTensor().defined()) return stored->toTensor();
     const Node* node = value->node();
-    if (is(*node, {"aten::to", "aten::detach", "aten::contiguous"})) return stored_tensor(node->input(0));
+    if (has_trait(node, kCasts | kCopies | kDetaches)) return stored_tensor(node->input(0));
     return std::nullopt;
-  }
-
-  // The value of a chain of GetAttr that starts at self.
-  std::optional<c10::IValue> attribute(const Value* value) const {
-    const Node* node = value->node();
-    if (node->kind() == torch::jit::prim::Param) {
-      return value == node->outputs().at(0) ? std::optional<c10::IValue>(module_._ivalue()) : std::nullopt;
-    }
-    if (node->kind() != torch::jit::prim::GetAttr) return std::nullopt;
-    const auto owner = attribute(node->input());
-    if (!owner || !owner->isObject()) return std::nullopt;
-    const auto slot = owner->toObjectRef().type()->findAttributeSlot(node->s(torch::jit::attr::name));
-    return slot ? std::optional(owner->toObjectRef().getSlot(*slot)) : std::nullopt;
   }
 
   const torch::jit::Module& module_;

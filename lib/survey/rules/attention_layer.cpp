@@ -6,9 +6,11 @@
 #include <cmath>
 #include <map>
 
+#include "common/module_path.h"
+#include "graph/attributes.h"
+#include "survey/attention_functions.h"
 #include "survey/rules/attention_layer_probe.h"
 #include "survey/rules/rules.h"
-#include "survey/script_functions.h"
 #include "survey/site_builder.h"
 #include "survey/site_walk.h"
 
@@ -42,9 +44,9 @@ c10::IValue member(const Module& layer, const char* name) {
   throw Declined(std::string("the layer has no '") + name + "'");
 }
 
-Value* mask_or_null(Value* mask, const GraphFacts& facts) { return facts.is_none(mask) ? nullptr : mask; }
+Value* mask_or_null(Value* mask, const MethodFacts& facts) { return facts.is_none(mask) ? nullptr : mask; }
 
-AttentionLayer read_call(Node* call, const GraphFacts& facts) {
+AttentionLayer read_call(Node* call, const MethodFacts& facts) {
   const auto object = facts.attribute(call->input(0));
   if (!object || !object->isModule()) throw Declined("the layer is no attribute of the module");
   const Module layer = object->toModule();
@@ -106,7 +108,7 @@ Results read_results(const AttentionLayer& layer) {
 // from the end, and the length is second from the end of [B, L, E] and [L, E], or first of [L, B, E].
 class Builder {
 public:
-  Builder(Graph& graph, const AttentionLayer& layer, const GraphFacts& facts, Backend backend)
+  Builder(Graph& graph, const AttentionLayer& layer, const MethodFacts& facts, Backend backend)
       : graph_(graph), layer_(layer), facts_(facts), backend_(backend), self_(layer.call->input(0)) {}
 
   Value* build(Node*& attention) {
@@ -120,7 +122,7 @@ public:
     Bias bias;
     if (layer_.attn_mask || layer_.key_padding_mask) {
       const std::int64_t added = (layer_.has_key_bias ? 1 : 0) + (layer_.adds_zero_key ? 1 : 0);
-      bias.value = call_script(ScriptFunction::kAttentionBias,
+      bias.value = call_script(kAttentionBias,
                                {mask(layer_.attn_mask), mask(layer_.key_padding_mask), query, c10::IValue(added)});
     }
     const InsertedAttention inserted =
@@ -137,7 +139,7 @@ private:
     return call(graph_, name, arguments);
   }
 
-  Value* call_script(ScriptFunction function, const std::vector<torch::jit::NamedValue>& arguments) {
+  Value* call_script(const ScriptFunction& function, const std::vector<torch::jit::NamedValue>& arguments) {
     return call_function(graph_, *layer_.layer._ivalue()->compilation_unit(), function, arguments);
   }
 
@@ -262,8 +264,8 @@ private:
     }
     Value* zeros = nullptr;
     if (layer_.may_take_fast_path()) {
-      zeros = call_script(ScriptFunction::kLeavesFastPath, {layer_.query, parameter("in_proj_weight"),
-                                                            mask(layer_.attn_mask), mask(layer_.key_padding_mask)});
+      zeros = call_script(kLeavesFastPath, {layer_.query, parameter("in_proj_weight"), mask(layer_.attn_mask),
+                                            mask(layer_.key_padding_mask)});
     }
     if (!layer_.need_weights) {
       Value* unwanted = insert("aten::__not__", {layer_.need_weights_value});
@@ -275,21 +277,12 @@ private:
 
   Graph& graph_;
   const AttentionLayer& layer_;
-  const GraphFacts& facts_;
+  const MethodFacts& facts_;
   Backend backend_;
   Value* self_;
   std::map<std::string, Value*> parameters_;
   Value *query_ = nullptr, *key_ = nullptr, *value_ = nullptr;  // [.., L, H, D]
 };
-
-std::string path_below_self(const Value* object) {
-  std::string path;
-  for (const Value* value = object; value->node()->kind() == prim::GetAttr; value = value->node()->input(0)) {
-    if (!path.empty()) path.insert(0, 1, '.');
-    path.insert(0, value->node()->s(attr::name));
-  }
-  return path;
-}
 
 const char* describe_masks(const AttentionLayer& layer) {
   if (layer.attn_mask && layer.key_padding_mask) return "mask and key padding";
@@ -314,17 +307,18 @@ bool is_attention_layer_call(const Node* node) {
          is_attention_layer(node->input(0)->type());
 }
 
-Site survey_attention_layer(Node* call, const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Backend backend) {
+Site survey_attention_layer(Node* call, const std::shared_ptr<Graph>& graph, const MethodFacts& facts,
+                            Backend backend) {
   Site site;
-  site.entry.form = "multi-head-attention";
-  site.entry.path = path_below_self(call->input(0));
+  site.form = SiteForm::kMultiHeadAttentionModule;
+  for (const std::string& name : attribute_chain(call->input(0)).names) site.path = join_path(site.path, name);
   try {
     const AttentionLayer layer = read_call(call, facts);
     if (layer.is_packed) site.in_proj_weight = member(layer.layer, "in_proj_weight").toTensor();
-    site.entry.heads = layer.heads;
-    site.entry.head_dim = layer.embed_dim / layer.heads;
-    site.entry.scale = 1 / std::sqrt(static_cast<double>(*site.entry.head_dim));
-    site.entry.bias = describe_masks(layer);
+    site.heads = layer.heads;
+    site.head_dim = layer.embed_dim / layer.heads;
+    site.scale = 1 / std::sqrt(static_cast<double>(*site.head_dim));
+    site.bias = describe_masks(layer);
     const Results results = read_results(layer);
     const auto is_causal = facts.boolean(layer.is_causal_value);
     if (is_causal && *is_causal && !layer.attn_mask) throw Declined("is_causal is a hint about a mask that is missing");
@@ -333,7 +327,7 @@ Site survey_attention_layer(Node* call, const std::shared_ptr<Graph>& graph, con
     Value* attended = Builder(*graph, layer, facts, backend).build(attention);
     if (const auto disagreement = probe_attention_layer(layer, attended, facts)) throw Declined(*disagreement);
 
-    site.entry.status = report::SiteStatus::kFused;
+    site.is_fusible = true;
     const auto propose = [&](const std::vector<Value*>& originals, Value* replacement) {
       for (Value* original : originals) site.proposals.push_back({original, replacement, {}});
     };
@@ -349,9 +343,7 @@ Site survey_attention_layer(Node* call, const std::shared_ptr<Graph>& graph, con
     site.proposals.front().attention = {attention};
     site.calls = {call};
   } catch (const Declined& declined) {
-    site.proposals.clear();
-    site.entry.status = report::SiteStatus::kDeclined;
-    site.entry.reason = declined.what();
+    site.decline(declined.what());
   }
   return site;
 }

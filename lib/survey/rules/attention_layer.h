@@ -6,7 +6,7 @@
 #include <memory>
 #include <optional>
 
-#include "survey/graph_facts.h"
+#include "survey/method_facts.h"
 #include "survey/survey.h"
 
 namespace flashconvert::survey {
@@ -17,6 +17,6 @@ bool is_attention_layer_call(const torch::jit::Node* node);
 
 // The path of the layer in the site is relative to the caller's module.
 Site survey_attention_layer(torch::jit::Node* call, const std::shared_ptr<torch::jit::Graph>& graph,
-                            const GraphFacts& facts, Backend backend);
+                            const MethodFacts& facts, Backend backend);
 
 }  // namespace flashconvert::survey

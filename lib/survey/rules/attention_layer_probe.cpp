@@ -59,7 +59,7 @@ void add_masks(const AttentionLayer& layer, const Variant& variant, std::int64_t
 }
 
 ProbeSite describe(const AttentionLayer& layer, const Variant& variant, Value* original, Value* replacement,
-                   const GraphFacts& facts) {
+                   const MethodFacts& facts) {
   ProbeSite site;
   site.original = original;
   site.replacement = replacement;
@@ -114,7 +114,7 @@ std::vector<Variant> variants_of(const AttentionLayer& layer) {
 }  // namespace
 
 std::optional<std::string> probe_attention_layer(const AttentionLayer& layer, Value* replacement,
-                                                 const GraphFacts& facts) {
+                                                 const MethodFacts& facts) {
   torch::jit::Graph& graph = *layer.call->owningGraph();
   Value* place = graph.insertConstant(0);
   torch::jit::Node* result = graph.createTupleIndex(layer.call->output(), place, c10::TensorType::get());

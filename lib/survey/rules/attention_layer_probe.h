@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "survey/graph_facts.h"
+#include "survey/method_facts.h"
 #include "survey/survey.h"
 
 namespace flashconvert::survey {
@@ -33,6 +33,6 @@ struct AttentionLayer {
 // Runs the call and `replacement` on batched and single inputs, without masks and with boolean and additive ones, on
 // the layer's fast path and off it. Nothing when they agree; else the reason.
 std::optional<std::string> probe_attention_layer(const AttentionLayer& layer, torch::jit::Value* replacement,
-                                                 const GraphFacts& facts);
+                                                 const MethodFacts& facts);
 
 }  // namespace flashconvert::survey

@@ -5,8 +5,8 @@
 
 #include <cmath>
 
+#include "survey/attention_functions.h"
 #include "survey/probe.h"
-#include "survey/script_functions.h"
 #include "survey/site_builder.h"
 #include "survey/site_walk.h"
 
@@ -36,7 +36,7 @@ struct SelfAttention {
   std::shared_ptr<torch::jit::CompilationUnit> unit;  // of the module
 };
 
-SelfAttention read_arguments(Node* node, std::size_t first, std::size_t mask_at, const GraphFacts& facts) {
+SelfAttention read_arguments(Node* node, std::size_t first, std::size_t mask_at, const MethodFacts& facts) {
   SelfAttention self;
   self.unit = facts.module()._ivalue()->compilation_unit();
   const auto embed_dim = facts.integer(node->input(first));
@@ -65,7 +65,7 @@ SelfAttention read_arguments(Node* node, std::size_t first, std::size_t mask_at,
 Value* build_bias(Graph& graph, const SelfAttention& self) {
   Value* visible = nullptr;
   if (self.mask_type == MaskType::kAtRunTime) {
-    visible = call_function(graph, *self.unit, ScriptFunction::kMergedMaskBias, {self.mask, self.mask_type_value});
+    visible = call_function(graph, *self.unit, kMergedMaskBias, {self.mask, self.mask_type_value});
   } else {
     visible = call(graph, "aten::logical_not", {self.mask});
     if (self.mask_type == MaskType::kKeyPadding) {  // [B, L] to [B, 1, 1, L]
@@ -79,8 +79,8 @@ Value* build_bias(Graph& graph, const SelfAttention& self) {
 
 // attention(x): packed projection, heads, attention, merged heads, output projection. Returns the output; the attention
 // node goes to `attention`.
-Value* build_self_attention(Graph& graph, Value* x, const SelfAttention& self, const GraphFacts& facts, Backend backend,
-                            Node*& attention) {
+Value* build_self_attention(Graph& graph, Value* x, const SelfAttention& self, const MethodFacts& facts,
+                            Backend backend, Node*& attention) {
   const std::int64_t head_dim = self.embed_dim / self.heads;
   Value* projected = call(graph, "aten::linear", {x, self.in_weight, self.in_bias});
   Value* split = call(graph, "aten::unflatten",
@@ -107,7 +107,7 @@ Value* build_self_attention(Graph& graph, Value* x, const SelfAttention& self, c
 }
 
 // The rest of a TransformerEncoderLayer around the attention.
-Value* build_encoder_layer(Graph& graph, Node* node, const SelfAttention& self, const GraphFacts& facts,
+Value* build_encoder_layer(Graph& graph, Node* node, const SelfAttention& self, const MethodFacts& facts,
                            Backend backend, Node*& attention) {
   Value* source = node->input(0);
   const auto gelu = facts.boolean(node->input(7));
@@ -170,7 +170,7 @@ ProbeSite describe_for_probe(Value* source, const SelfAttention& self, std::opti
 
 // Runs the operator and the replacement with the kind of mask that it has, or with each that it may have.
 std::optional<std::string> probe_each_mask(Value* source, const SelfAttention& self, Value* original,
-                                           Value* replacement, const GraphFacts& facts) {
+                                           Value* replacement, const MethodFacts& facts) {
   std::vector<std::optional<MaskType>> types{self.mask_type};
   if (self.mask_type == MaskType::kAtRunTime) types = {std::nullopt, MaskType::kKeyPadding, MaskType::kMerged};
   for (const auto& type : types) {
@@ -188,10 +188,10 @@ const char* describe_mask(const SelfAttention& self) {
 
 }  // namespace
 
-Site survey_fast_path(Node* node, const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Backend backend) {
+Site survey_fast_path(Node* node, const std::shared_ptr<Graph>& graph, const MethodFacts& facts, Backend backend) {
   const bool is_layer = kind_name(node) == "aten::_transformer_encoder_layer_fwd";
   Site site;
-  site.entry.form = is_layer ? kEncoderLayerForm : "native-multi-head-attention";
+  site.form = is_layer ? SiteForm::kEncoderLayer : SiteForm::kNativeMultiHeadAttention;
   try {
     if (!is_layer && !node->output(1)->uses().empty()) throw Declined("attention weights are returned");
     if (!is_layer && (node->input(0) != node->input(1) || node->input(1) != node->input(2))) {
@@ -201,10 +201,10 @@ Site survey_fast_path(Node* node, const std::shared_ptr<Graph>& graph, const Gra
     if (const auto weight = facts.attribute(self.in_weight); weight && weight->isTensor()) {
       site.in_proj_weight = weight->toTensor();
     }
-    site.entry.heads = self.heads;
-    site.entry.head_dim = self.embed_dim / self.heads;
-    site.entry.scale = 1 / std::sqrt(static_cast<double>(*site.entry.head_dim));
-    site.entry.bias = describe_mask(self);
+    site.heads = self.heads;
+    site.head_dim = self.embed_dim / self.heads;
+    site.scale = 1 / std::sqrt(static_cast<double>(*site.head_dim));
+    site.bias = describe_mask(self);
     torch::jit::WithInsertPoint here(node);
     Node* attention = nullptr;
     Value* replacement = is_layer ? build_encoder_layer(*graph, node, self, facts, backend, attention)
@@ -212,10 +212,10 @@ Site survey_fast_path(Node* node, const std::shared_ptr<Graph>& graph, const Gra
     if (const auto disagreement = probe_each_mask(node->input(0), self, node->output(0), replacement, facts)) {
       throw Declined(*disagreement);
     }
-    site.entry.status = report::SiteStatus::kFused;
+    site.is_fusible = true;
     site.proposals.push_back({node->output(0), replacement, {attention}});
   } catch (const Declined& declined) {
-    site.entry.reason = declined.what();
+    site.reason = declined.what();
   }
   return site;
 }

@@ -5,9 +5,7 @@
 
 namespace flashconvert::survey {
 
-inline constexpr const char* kEncoderLayerForm = "transformer-encoder-layer";
-
-Site survey_fast_path(torch::jit::Node* node, const std::shared_ptr<torch::jit::Graph>& graph, const GraphFacts& facts,
+Site survey_fast_path(torch::jit::Node* node, const std::shared_ptr<torch::jit::Graph>& graph, const MethodFacts& facts,
                       Backend backend);
 
 // For models that also run their layers on nested tensors, which only the operator takes: the replacement that

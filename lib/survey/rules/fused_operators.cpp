@@ -20,7 +20,7 @@ bool is_fast_path(const torch::jit::Node* node) {
 bool is_fused_operator(const torch::jit::Node* node) { return is_sdpa(node) || is_fast_path(node); }
 
 std::optional<Site> survey_fused_operator(torch::jit::Node* node, const std::shared_ptr<torch::jit::Graph>& graph,
-                                          const GraphFacts& facts, Backend backend) {
+                                          const MethodFacts& facts, Backend backend) {
   return is_sdpa(node) ? survey_sdpa(node, graph, facts, backend) : survey_fast_path(node, graph, facts, backend);
 }
 

@@ -4,7 +4,7 @@
 #include <memory>
 #include <optional>
 
-#include "survey/graph_facts.h"
+#include "survey/method_facts.h"
 #include "survey/survey.h"
 
 namespace flashconvert::survey {
@@ -15,6 +15,6 @@ bool is_fused_operator(const torch::jit::Node* node);
 
 // The site of one such node: its expression over the attention operator, built and probed. Never empty for them.
 std::optional<Site> survey_fused_operator(torch::jit::Node* node, const std::shared_ptr<torch::jit::Graph>& graph,
-                                          const GraphFacts& facts, Backend backend);
+                                          const MethodFacts& facts, Backend backend);
 
 }  // namespace flashconvert::survey

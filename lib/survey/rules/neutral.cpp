@@ -13,7 +13,7 @@ namespace aten = c10::aten;
 namespace {
 
 // The one dimension of a maximum that keeps it, with size 1; nothing for other operators.
-std::optional<std::int64_t> dimension_of_maximum(const Node* node, const GraphFacts& facts) {
+std::optional<std::int64_t> dimension_of_maximum(const Node* node, const MethodFacts& facts) {
   const bool is_max = node->kind() == aten::max && node->inputs().size() == 3;
   if ((!is_max && node->kind() != aten::amax) || facts.boolean(node->input(2)) != true) return std::nullopt;
   if (is_max) return facts.integer(node->input(1));
@@ -43,11 +43,7 @@ bool step_row_maximum(ScoreStep step) {
 }  // namespace
 
 bool step_cast_or_copy(ScoreStep step) {
-  const std::string name = kind_name(step.scores->node());
-  if (name != "aten::to" && name != "aten::float" && name != "aten::half" && name != "aten::type_as" &&
-      name != "aten::contiguous" && name != "aten::clone" && name != "aten::detach" && name != "aten::alias") {
-    return false;
-  }
+  if (!has_trait(step.scores->node(), kCasts | kCopies | kDetaches)) return false;
   step.scores = step.scores->node()->input(0);
   return true;
 }

@@ -17,13 +17,10 @@ namespace {
 
 // Operators that move elements without changing them, so that a factor commutes with them.
 bool is_layout(const Node* node) {
-  const std::string name = kind_name(node);
-  return name == "aten::view" || name == "aten::reshape" || name == "aten::transpose" || name == "aten::permute" ||
-         name == "aten::contiguous" || name == "aten::unsqueeze" || name == "aten::squeeze" ||
-         name == "aten::flatten" || name == "aten::unflatten" || name == "aten::clone";
+  return has_trait(node, kCopies | kPermutes | kReshapes) && !has_trait(node, kWrites);
 }
 
-std::optional<std::vector<std::int64_t>> constant_order(const Node* permute, const GraphFacts& facts) {
+std::optional<std::vector<std::int64_t>> constant_order(const Node* permute, const MethodFacts& facts) {
   std::vector<std::int64_t> order;
   const auto dims = facts.int_list(permute->input(1));
   for (const auto& dim : dims) {
@@ -36,7 +33,7 @@ std::optional<std::vector<std::int64_t>> constant_order(const Node* permute, con
 
 }  // namespace
 
-bool swaps_last_two(const Node* node, const GraphFacts& facts) {
+bool swaps_last_two(const Node* node, const MethodFacts& facts) {
   if (node->kind() != aten::transpose && node->kind() != c10::Symbol::fromQualString("aten::swapaxes")) return false;
   const auto a = facts.integer(node->input(1));
   const auto b = facts.integer(node->input(2));
@@ -48,7 +45,7 @@ bool swaps_last_two(const Node* node, const GraphFacts& facts) {
   return first && second && std::min(*first, *second) == -2 && std::max(*first, *second) == -1;
 }
 
-Operand simplify_operand(Operand operand, const GraphFacts& facts) {
+Operand simplify_operand(Operand operand, const MethodFacts& facts) {
   if (!operand.swap_last) return operand;
   Node* node = operand.root->node();
   if (swaps_last_two(node, facts)) return Operand{node->input(0), {}, false};
@@ -61,7 +58,7 @@ Operand simplify_operand(Operand operand, const GraphFacts& facts) {
   return operand;
 }
 
-Value* without_scale(Value* value, double& scale, Node* before, const GraphFacts& facts) {
+Value* without_scale(Value* value, double& scale, Node* before, const MethodFacts& facts) {
   Node* node = value->node();
   const std::string name = kind_name(node);
   if (name == "aten::mul" || (name == "aten::div" && node->inputs().size() == 2)) {
@@ -83,12 +80,12 @@ Value* without_scale(Value* value, double& scale, Node* before, const GraphFacts
   return copy->output();
 }
 
-std::string length_name(const Operand& operand, const GraphFacts& facts) {
+SymbolicSize length_of(const Operand& operand, const MethodFacts& facts) {
   const auto rank = static_cast<std::int64_t>(operand.order.size());
-  return facts.size_name(operand.root, rank > 0 ? operand.order[rank - 2] - rank : operand.swap_last ? -1 : -2);
+  return facts.size(operand.root, rank > 0 ? operand.order[rank - 2] - rank : operand.swap_last ? -1 : -2);
 }
 
-std::optional<Repeated> repeated_heads(Value* value, const GraphFacts& facts) {
+std::optional<Repeated> repeated_heads(Value* value, const MethodFacts& facts) {
   Node* node = value->node();
   if (kind_name(node) == "aten::repeat_interleave" && node->inputs().size() == 4) {
     const auto times = facts.integer(node->input(1));

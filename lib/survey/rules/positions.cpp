@@ -17,7 +17,7 @@ namespace {
 struct Part {
   ScoreTerm term;
   std::optional<MaskPattern> pattern;
-  std::optional<HandedMask> handed = {};
+  std::optional<AssumedMask> assumed = {};
 };
 
 ScoreTerm with_tensor(ScoreTerm term, Value* tensor) {
@@ -26,14 +26,14 @@ ScoreTerm with_tensor(ScoreTerm term, Value* tensor) {
 }
 
 // What callers promise of the mask that the term adds, where that hides as well as minus infinity does.
-std::optional<HandedMask> handed_mask_of(const ScoreTerm& term, const GraphFacts& facts) {
+std::optional<AssumedMask> assumed_mask_of(const ScoreTerm& term, const MethodFacts& facts) {
   if (term.kind != ScoreTerm::Kind::kAdditive || term.factor != 1) return std::nullopt;
-  const auto handed = facts.handed_mask(term.tensor);
-  return handed && hides_fully(handed->lowest, facts) ? handed : std::nullopt;
+  const auto assumed = facts.assumed_mask(term.tensor);
+  return assumed && hides_fully(assumed->lowest, facts) ? assumed : std::nullopt;
 }
 
 // Both parts hide (or add) on their own what they do together; empty where the term is no such pair.
-std::vector<ScoreTerm> halves(const ScoreTerm& term, const GraphFacts& facts) {
+std::vector<ScoreTerm> halves(const ScoreTerm& term, const MethodFacts& facts) {
   const Node* node = term.tensor->node();
   if (node->inputs().size() < 2 || !is_tensor(node->input(0)) || !is_tensor(node->input(1))) return {};
   switch (term.kind) {
@@ -62,8 +62,8 @@ ScoreTerm without_negation(ScoreTerm term) {
 }
 
 // The term as it is, or in parts where one of them is a band.
-std::vector<Part> parts_of(const ScoreTerm& term, const LengthNames& lengths, const GraphFacts& facts, int depth) {
-  if (const auto handed = handed_mask_of(term, facts)) return {{term, std::nullopt, handed}};
+std::vector<Part> parts_of(const ScoreTerm& term, const ScoreLengths& lengths, const MethodFacts& facts, int depth) {
+  if (const auto assumed = assumed_mask_of(term, facts)) return {{term, std::nullopt, assumed}};
   if (auto pattern = read_mask_pattern(term, lengths, facts)) return {{term, pattern}};
   const ScoreTerm plain = without_negation(term);
   std::vector<Part> parts;
@@ -78,19 +78,15 @@ std::vector<Part> parts_of(const ScoreTerm& term, const LengthNames& lengths, co
 
 // The tensor of which all elements of the value are; the value itself where it is computed.
 Value* table_of(Value* value) {
-  while (is_any_of(value->node(),
-                   {"aten::slice", "aten::select", "aten::view", "aten::reshape", "aten::permute", "aten::transpose",
-                    "aten::unsqueeze", "aten::squeeze", "aten::expand", "aten::contiguous", "aten::index"})) {
-    value = value->node()->input(0);
-  }
+  while (has_trait(value->node(), kKeepsValues)) value = value->node()->input(0);
   return value;
 }
 
 // Whether the keys that the pattern hides stay hidden beside the other part in rows in which that hides all the others.
 bool is_open_beside(const Part& part, const Part& other, bool applied_later, bool same_lengths,
-                    const GraphFacts& facts) {
+                    const MethodFacts& facts) {
   const Band& band = part.pattern->band;
-  if (other.handed) {  // adds its lowest number to the keys that the pattern hides, and no lower one to the others
+  if (other.assumed) {  // adds its lowest number to the keys that the pattern hides, and no lower one to the others
     const bool is_added = applied_later || part.term.kind == ScoreTerm::Kind::kAdditive;
     return is_added && band.left < 0 && (same_lengths || !band.bottom_right);
   }
@@ -100,7 +96,7 @@ bool is_open_beside(const Part& part, const Part& other, bool applied_later, boo
 
 // Whether the keys that the pattern hides can be hidden by minus infinity, after all other terms. The parts stand from
 // the softmax inwards.
-bool may_become_band(const Part& part, const std::vector<Part>& parts, bool same_lengths, const GraphFacts& facts) {
+bool may_become_band(const Part& part, const std::vector<Part>& parts, bool same_lengths, const MethodFacts& facts) {
   bool applied_later = true;
   for (const Part& other : parts) {
     if (&other == &part) {
@@ -129,17 +125,17 @@ void join(Band& joined, const Band& band) {
 }
 
 // Whether a causal mask of the caller's is all that is left beside a band that is none, or causal too.
-bool leaves_causal_mask(const Positions& positions, bool same_lengths, const GraphFacts& facts) {
+bool leaves_causal_mask(const Positions& positions, bool same_lengths, const MethodFacts& facts) {
   const Band& band = positions.band;
   const bool is_part_of_mask = band.left < 0 && band.right <= 0 && (same_lengths || !band.bottom_right);
   if (positions.rest.size() != 1 || !is_part_of_mask) return false;
-  const auto handed = handed_mask_of(positions.rest.front(), facts);
-  return handed && handed->is_causal;
+  const auto assumed = assumed_mask_of(positions.rest.front(), facts);
+  return assumed && assumed->is_causal;
 }
 
 }  // namespace
 
-bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts, double largest) {
+bool hides_nothing(const ScoreTerm& term, const MethodFacts& facts, double largest) {
   if (term.kind != ScoreTerm::Kind::kAdditive) return false;
   const auto values = facts.run(table_of(term.tensor));
   return values && values->is_floating_point() &&
@@ -147,8 +143,8 @@ bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts, double larges
 }
 
 Positions separate_positions(const std::vector<ScoreTerm>& terms, const Operand& query, const Operand& key,
-                             const GraphFacts& facts) {
-  const LengthNames lengths{length_name(query, facts), length_name(key, facts)};
+                             const MethodFacts& facts) {
+  const ScoreLengths lengths{length_of(query, facts), length_of(key, facts)};
   constexpr int kNestedPairs = 4;
   std::vector<Part> parts;
   for (const ScoreTerm& term : terms) {
@@ -163,7 +159,7 @@ Positions separate_positions(const std::vector<ScoreTerm>& terms, const Operand&
     if (!moves || !part.pattern->is_all) positions.rest.push_back(part.term);
   }
   if (leaves_causal_mask(positions, same_lengths, facts)) {
-    positions.handed_mask = positions.rest.front().tensor;
+    positions.assumed_mask = positions.rest.front().tensor;
     positions.rest.clear();
   }
   if (!positions.say_something()) positions.rest = terms;

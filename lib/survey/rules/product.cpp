@@ -36,7 +36,7 @@ Operand in_order(Value* value, const std::string& letters, const std::string& of
 
 // "bhid,bjhd->bhij" and the like: batch letters are in both operands and the output, K in both operands alone, M in the
 // left and N in the right operand and the output. Batch letters take the order of the left operand's scores.
-Product read_einsum(Node* node, const GraphFacts& facts) {
+Product read_einsum(Node* node, const MethodFacts& facts) {
   const auto equation = facts.constant(node->input(0));
   const auto operands = GraphFacts::list_elements(node->input(1));
   if (!equation || !equation->isString() || operands.size() != 2) throw Declined("an einsum that is no matrix product");
@@ -79,12 +79,7 @@ Product read_einsum(Node* node, const GraphFacts& facts) {
 
 }  // namespace
 
-bool is_product(const Node* node) {
-  const std::string name = kind_name(node);
-  return name == "aten::matmul" || name == "aten::bmm" || name == "aten::baddbmm" || name == "aten::einsum";
-}
-
-Product read_product(Node* node, const GraphFacts& facts) {
+Product read_product(Node* node, const MethodFacts& facts) {
   const std::string name = kind_name(node);
   if (name == "aten::einsum") return read_einsum(node, facts);
   Product product;

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "survey/graph_facts.h"
 #include "survey/mask_numbers.h"
+#include "survey/method_facts.h"
 #include "survey/site_walk.h"
 
 namespace flashconvert::survey {
@@ -26,9 +26,8 @@ struct Product {
   double alpha = 1;
   double beta = 0;
 };
-bool is_product(const torch::jit::Node* node);
 // Throws Declined for an einsum that is no batched matrix product.
-Product read_product(torch::jit::Node* node, const GraphFacts& facts);
+Product read_product(torch::jit::Node* node, const MethodFacts& facts);
 
 // --- scores.cpp: from the softmax up to the product ---
 
@@ -37,15 +36,15 @@ constexpr int kMostScoreOperators = 40;  // that a walk passes between product a
 // The operands through which scores may come, for the search for a product.
 std::vector<torch::jit::Value*> score_operands(const torch::jit::Node* node);
 // Does the value come from a product through operators that the walk can pass?
-bool leads_to_product(torch::jit::Value* value, const GraphFacts& facts);
+bool leads_to_product(torch::jit::Value* value, const MethodFacts& facts);
 // Walks up from the softmax's input. Returns false when there is no product: not attention.
-bool walk_scores(SiteWalk& site, const GraphFacts& facts);
+bool walk_scores(SiteWalk& site, const MethodFacts& facts);
 
 // --- scale.cpp, bias.cpp (and masks), neutral.cpp (the rest): one step of the walk; `scores` moves up by one operator
 // ---
 struct ScoreStep {
   SiteWalk& site;
-  const GraphFacts& facts;
+  const MethodFacts& facts;
   torch::jit::Value*& scores;
   double& multiplier;  // what later operators multiply this value by
   bool inside_softcap;
@@ -61,27 +60,27 @@ bool step_layout(ScoreStep step);
 
 struct Positions {
   Band band;
-  // A causal mask of the caller's (HandedMask) that is all there is beside the band; it may be cut.
-  torch::jit::Value* handed_mask = nullptr;
-  std::vector<ScoreTerm> rest;  // the terms without what band and handed mask say
+  // A causal mask of the caller's (AssumedMask) that is all there is beside the band; it may be cut.
+  torch::jit::Value* assumed_mask = nullptr;
+  std::vector<ScoreTerm> rest;  // the terms without what band and assumed mask say
 
-  bool say_something() const { return band.limits() || handed_mask; }
+  bool say_something() const { return band.limits() || assumed_mask; }
 };
 // Splits the terms (from the softmax inwards) of a product of `query` and `key` into the keys that they hide by
 // position and the rest. Exact: what cannot be shown to be the same at all lengths stays a term.
 Positions separate_positions(const std::vector<ScoreTerm>& terms, const Operand& query, const Operand& key,
-                             const GraphFacts& facts);
+                             const MethodFacts& facts);
 
 // Is the term a table of the model's own that is added to the scores, with nothing in it that hides a key? That is,
 // nothing beyond `largest`.
-bool hides_nothing(const ScoreTerm& term, const GraphFacts& facts, double largest = kLargestBias);
+bool hides_nothing(const ScoreTerm& term, const MethodFacts& facts, double largest = kLargestBias);
 
 // --- weights.cpp: from the softmax down to the second product ---
 
 // Does the value reach the method's result without passing through a product? Used to word the reason.
 bool reaches_result(const torch::jit::Value* value);
 // Returns false when the weights meet no product. Throws Declined when they are used for something else as well.
-bool walk_weights(SiteWalk& site, const GraphFacts& facts);
+bool walk_weights(SiteWalk& site, const MethodFacts& facts);
 
 // --- talking_heads.cpp ---
 
@@ -92,18 +91,18 @@ bool mixes_heads(torch::jit::Node* softmax);
 
 // The key (or query) operand without transposes that cancel and without number factors, which go to `scale`.
 // New nodes, where a factor is taken out from under a chain of views, stand before `before`.
-Operand simplify_operand(Operand operand, const GraphFacts& facts);
+Operand simplify_operand(Operand operand, const MethodFacts& facts);
 torch::jit::Value* without_scale(torch::jit::Value* value, double& scale, torch::jit::Node* before,
-                                 const GraphFacts& facts);
+                                 const MethodFacts& facts);
 
-// The name of an operand's length (GraphFacts::size_name).
-std::string length_name(const Operand& operand, const GraphFacts& facts);
+// The size of an operand's length.
+SymbolicSize length_of(const Operand& operand, const MethodFacts& facts);
 
 // The tensor of Hkv heads that `value` repeats (expand and reshape, repeat_interleave), and how often; or nothing.
 struct Repeated {
   torch::jit::Value* heads = nullptr;
   std::int64_t times = 1;
 };
-std::optional<Repeated> repeated_heads(torch::jit::Value* value, const GraphFacts& facts);
+std::optional<Repeated> repeated_heads(torch::jit::Value* value, const MethodFacts& facts);
 
 }  // namespace flashconvert::survey

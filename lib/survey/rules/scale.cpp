@@ -10,7 +10,7 @@ using torch::jit::Value;
 namespace {
 
 // [..., 1, 1] or a single element: multiplying the scores by it is multiplying the queries by it.
-bool is_constant_over_queries_and_keys(Value* value, const GraphFacts& facts) {
+bool is_constant_over_queries_and_keys(Value* value, const MethodFacts& facts) {
   const auto last = facts.size_from_end(value, -1);
   const auto second = facts.size_from_end(value, -2);
   if (last == 1 && second == 1) return true;

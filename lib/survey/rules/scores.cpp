@@ -10,25 +10,15 @@ using torch::jit::Value;
 namespace aten = c10::aten;
 
 std::vector<Value*> score_operands(const Node* node) {
-  const std::string name = kind_name(node);
-  if (name == "aten::add" || name == "aten::mul" || name == "aten::maximum" || name == "aten::max") {
-    if (node->inputs().size() < 2) return {};
-    return {node->input(0), node->input(1)};
-  }
-  if (name == "aten::where")
-    return node->inputs().size() == 3 ? std::vector<Value*>{node->input(1), node->input(2)} : std::vector<Value*>{};
-  if (name == "aten::div" || name == "aten::sub" || name == "aten::masked_fill" || name == "aten::to" ||
-      name == "aten::view" || name == "aten::reshape" || name == "aten::contiguous" || name == "aten::clone" ||
-      name == "aten::tanh" || name == "aten::float" || name == "aten::half" || name == "aten::type_as" ||
-      name == "aten::detach" || name == "aten::alias" || name == "aten::masked_fill_" || name == "aten::add_" ||
-      name == "aten::mul_" || name == "aten::div_" || name == "aten::clamp" || name == "aten::unsqueeze" ||
-      name == "aten::squeeze" || name == "aten::transpose" || name == "aten::permute" || name == "aten::clamp_min") {
-    return {node->input(0)};
-  }
-  return {};
+  const std::uint64_t traits = traits_of(node);
+  if ((traits & (kElementwise | kCasts | kCopies | kDetaches | kPermutes | kReshapes)) == 0) return {};
+  const auto input = [&](std::size_t i) { return const_cast<Value*>(node->input(i)); };
+  if (node->kind() == aten::where) return {input(1), input(2)};
+  if ((traits & kCommutes) != 0) return {input(0), input(1)};
+  return {input(0)};
 }
 
-bool leads_to_product(Value* value, const GraphFacts& facts) {
+bool leads_to_product(Value* value, const MethodFacts& facts) {
   std::vector<std::pair<Value*, int>> pending{{value, 0}};
   std::unordered_set<Value*> seen;
   while (!pending.empty()) {
@@ -38,13 +28,13 @@ bool leads_to_product(Value* value, const GraphFacts& facts) {
     Node* node = current->node();
     if (is_product(node)) return !facts.is_independent_of_inputs(current);
     for (Value* operand : score_operands(node)) {
-      if (operand->type()->isSubtypeOf(*c10::TensorType::get())) pending.emplace_back(operand, steps + 1);
+      if (is_tensor(operand)) pending.emplace_back(operand, steps + 1);
     }
   }
   return false;
 }
 
-bool walk_scores(SiteWalk& site, const GraphFacts& facts) {
+bool walk_scores(SiteWalk& site, const MethodFacts& facts) {
   Value* scores = site.softmax->input(0);
   if (!leads_to_product(scores, facts)) return false;
   double multiplier = 1;

@@ -30,9 +30,9 @@ struct SdpaSite {
   std::int64_t repeats = 1;
   bool is_split = false;  // the mask's part by positions is the band, and `terms` the rest
   std::vector<ScoreTerm> terms;
-  Value* handed_mask = nullptr;  // a causal mask of the caller's, in place of the terms
+  Value* assumed_mask = nullptr;  // a causal mask of the caller's, in place of the terms
   AttentionArguments arguments;
-  LengthNames lengths;
+  ScoreLengths lengths;
 };
 
 // 1 / sqrt(query.size(-1)), as a float in the graph.
@@ -41,7 +41,7 @@ Value* default_scale(Graph& graph, Value* query) {
   return graph.insert(c10::Symbol::fromQualString("aten::pow"), {size, c10::IValue(-0.5)});
 }
 
-void read_scale(SdpaSite& sdpa, Graph& graph, const GraphFacts& facts) {
+void read_scale(SdpaSite& sdpa, Graph& graph, const MethodFacts& facts) {
   Value* given = sdpa.node->input(kScale);
   if (!facts.is_none(given)) {
     const auto scale = facts.number(given);
@@ -54,7 +54,7 @@ void read_scale(SdpaSite& sdpa, Graph& graph, const GraphFacts& facts) {
   }
 }
 
-SdpaSite read_arguments(Node* node, Graph& graph, const GraphFacts& facts) {
+SdpaSite read_arguments(Node* node, Graph& graph, const MethodFacts& facts) {
   SdpaSite sdpa;
   sdpa.node = node;
   sdpa.query = node->input(0);
@@ -88,7 +88,7 @@ ScoreTerm term_of(Value* mask, ScoreTerm::Kind kind) {
 }
 
 // The mask with what it says of positions as a band; nothing where it says nothing of them.
-std::optional<SdpaSite> with_band(const SdpaSite& sdpa, const GraphFacts& facts) {
+std::optional<SdpaSite> with_band(const SdpaSite& sdpa, const MethodFacts& facts) {
   Value* mask = sdpa.node->input(kMask);
   if (facts.is_none(mask) || sdpa.arguments.dynamic_causal || sdpa.arguments.band.limits()) return std::nullopt;
   for (const auto kind : {ScoreTerm::Kind::kVisibleWhere, ScoreTerm::Kind::kAdditive}) {  // its dtype tells which
@@ -98,8 +98,8 @@ std::optional<SdpaSite> with_band(const SdpaSite& sdpa, const GraphFacts& facts)
     if (!positions.say_something()) continue;
     SdpaSite banded = sdpa;
     banded.arguments.band = positions.band;
-    banded.handed_mask = positions.handed_mask;
-    banded.lengths = {length_name(query, facts), length_name(key, facts)};
+    banded.assumed_mask = positions.assumed_mask;
+    banded.lengths = {length_of(query, facts), length_of(key, facts)};
     banded.is_split = true;
     banded.terms = positions.rest;
     return banded;
@@ -116,7 +116,7 @@ void fix_sizes(ProbeSite& probed, const std::vector<std::int64_t>& mask_shape) {
 }
 
 ProbeSite describe_for_probe(const SdpaSite& sdpa, Node* attention, const std::vector<ScoreTerm>& masks,
-                             const GraphFacts& facts) {
+                             const MethodFacts& facts) {
   ProbeSite probed;
   probed.original = sdpa.node->output();
   probed.replacement = attention->output();
@@ -134,8 +134,8 @@ ProbeSite describe_for_probe(const SdpaSite& sdpa, Node* attention, const std::v
   }
   const auto whole_shape = facts.is_none(sdpa.node->input(kMask)) ? std::nullopt : facts.shape(sdpa.node->input(kMask));
   if (whole_shape && whole_shape->size() >= 2) fix_sizes(probed, *whole_shape);
-  if (sdpa.handed_mask) {
-    probed.inputs.push_back(handed_mask_input(sdpa.handed_mask, *facts.handed_mask(sdpa.handed_mask)));
+  if (sdpa.assumed_mask) {
+    probed.inputs.push_back(assumed_mask_input(sdpa.assumed_mask, *facts.assumed_mask(sdpa.assumed_mask)));
   }
   for (const ScoreTerm& mask : masks) {
     const auto shape = facts.shape(mask.tensor);
@@ -159,12 +159,12 @@ ProbeSite describe_for_probe(const SdpaSite& sdpa, Node* attention, const std::v
 }
 
 // Builds and probes the site; throws Declined.
-void propose(const SdpaSite& sdpa, Graph& graph, const GraphFacts& facts, Backend backend, Site& site) {
+void propose(const SdpaSite& sdpa, Graph& graph, const MethodFacts& facts, Backend backend, Site& site) {
   std::vector<ScoreTerm> masks = sdpa.terms;
   AttentionArguments arguments = sdpa.arguments;
   Bias bias;
-  if (sdpa.handed_mask) {
-    bias = insert_handed_mask(graph, sdpa.handed_mask, sdpa.query, sdpa.key, arguments, facts);
+  if (sdpa.assumed_mask) {
+    bias = insert_assumed_mask(graph, sdpa.assumed_mask, sdpa.query, sdpa.key, arguments, facts);
   } else if (sdpa.is_split) {
     bias = insert_bias(graph, masks);
   } else if (Value* mask = sdpa.node->input(kMask); !facts.is_none(mask)) {
@@ -173,22 +173,22 @@ void propose(const SdpaSite& sdpa, Graph& graph, const GraphFacts& facts, Backen
   }
   Node* attention = insert_attention(graph, backend, sdpa.query, sdpa.key, sdpa.value, bias, arguments, facts).node;
   attention->output()->setDebugName("context");
-  site.entry.heads = facts.size_from_end(sdpa.query, -3);
-  site.entry.head_dim = facts.size_from_end(sdpa.query, -1);
-  if (!sdpa.arguments.dynamic_scale) site.entry.scale = sdpa.arguments.scale;
-  site.entry.causal = sdpa.arguments.band.is_causal() || sdpa.handed_mask;
-  site.entry.bias = describe_bias(sdpa.arguments.band, bias.value && !sdpa.handed_mask ? "mask" : "none");
+  site.heads = facts.size_from_end(sdpa.query, -3);
+  site.head_dim = facts.size_from_end(sdpa.query, -1);
+  if (!sdpa.arguments.dynamic_scale) site.scale = sdpa.arguments.scale;
+  site.is_causal = sdpa.arguments.band.is_causal() || sdpa.assumed_mask;
+  site.bias = describe_bias(sdpa.arguments.band, bias.value && !sdpa.assumed_mask ? "mask" : "none");
   const ProbeSite probed = describe_for_probe(sdpa, attention, masks, facts);
   if (const auto disagreement = probe(probed, facts)) throw Declined(*disagreement);
-  site.entry.status = report::SiteStatus::kFused;
+  site.is_fusible = true;
   site.proposals.push_back({sdpa.node->output(), attention->output(), {attention}});
 }
 
 }  // namespace
 
-Site survey_sdpa(Node* node, const std::shared_ptr<Graph>& graph, const GraphFacts& facts, Backend backend) {
+Site survey_sdpa(Node* node, const std::shared_ptr<Graph>& graph, const MethodFacts& facts, Backend backend) {
   Site site;
-  site.entry.form = "sdpa";
+  site.form = SiteForm::kSdpa;
   try {
     if (backend == Backend::kPortable)
       throw Declined("scaled_dot_product_attention is what the portable backend calls");
@@ -204,7 +204,7 @@ Site survey_sdpa(Node* node, const std::shared_ptr<Graph>& graph, const GraphFac
     }
     propose(sdpa, *graph, facts, backend, site);
   } catch (const Declined& declined) {
-    site.entry.reason = declined.what();
+    site.reason = declined.what();
   }
   return site;
 }

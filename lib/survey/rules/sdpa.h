@@ -5,7 +5,7 @@
 
 namespace flashconvert::survey {
 
-Site survey_sdpa(torch::jit::Node* node, const std::shared_ptr<torch::jit::Graph>& graph, const GraphFacts& facts,
+Site survey_sdpa(torch::jit::Node* node, const std::shared_ptr<torch::jit::Graph>& graph, const MethodFacts& facts,
                  Backend backend);
 
 }  // namespace flashconvert::survey

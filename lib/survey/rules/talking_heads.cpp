@@ -1,5 +1,6 @@
 // Talking heads (Shazeer et al. 2020): a linear layer across the heads, on the scores or on the weights. No fused
 // attention computes it; this rule gives the reason by its name.
+#include "graph/calls.h"
 #include "survey/rules/rules.h"
 
 namespace flashconvert::survey {
@@ -13,7 +14,9 @@ namespace {
 
 constexpr int kMostMoves = 12;  // operators that pass scores on
 
-bool is_weighted(const Node* node) { return is_any_of(node, {"aten::linear", "aten::conv2d", "aten::_convolution"}); }
+bool is_weighted(const Node* node) {
+  return has_trait(node, kProjects) && !is_any_of(node, {"aten::mm", "aten::addmm"});
+}
 
 // A layer with weights over the one tensor that it takes.
 const Node* layer_of(const Node* node) {
@@ -23,12 +26,11 @@ const Node* layer_of(const Node* node) {
   return result && is_weighted(result->node()) ? result->node() : nullptr;
 }
 
-bool moves_dimensions(const Node* node) { return is_any_of(node, {"aten::permute", "aten::transpose"}); }
+bool moves_dimensions(const Node* node) { return has_trait(node, kPermutes); }
 
 // Operators that keep every score as it is, in another place or another dtype, or scale all of them.
 bool passes_scores_on(const Node* node) {
-  return moves_dimensions(node) || is_any_of(node, {"aten::contiguous", "aten::to", "aten::clone", "aten::mul",
-                                                    "aten::div", "aten::dropout", "aten::type_as"});
+  return has_trait(node, kPermutes | kCopies | kCasts | kDropsOut) || is_any_of(node, {"aten::mul", "aten::div"});
 }
 
 // Does the layer mix heads? A convolution has them as channels; a linear layer needs them last.

@@ -13,16 +13,11 @@ namespace prim = c10::prim;
 
 namespace {
 
-bool is_size_query(const Node* node) {
-  const std::string name = kind_name(node);
-  return name == "aten::size" || name == "aten::dim" || name == "prim::dtype" || name == "prim::device";
-}
-
 // The value without the operators that keep the weights as they are, downwards: its only consumer.
 Node* only_consumer(Value* weights) {
   Node* consumer = nullptr;
   for (const auto& use : weights->uses()) {
-    if (is_size_query(use.user)) continue;
+    if (use.offset == 0 && has_trait(use.user, kAsks)) continue;
     if (consumer == use.user) continue;
     if (consumer || use.user->kind() == prim::Return || use.user->kind() == prim::TupleConstruct ||
         use.user->kind() == prim::ListConstruct || use.user->kind() == prim::DictConstruct) {
@@ -39,9 +34,8 @@ Node* only_consumer(Value* weights) {
   return consumer;
 }
 
-bool is_inactive_dropout(const Node* node, const GraphFacts& facts) {
-  const std::string name = kind_name(node);
-  if (name != "aten::dropout" && name != "aten::dropout_" && name != "aten::feature_dropout") return false;
+bool is_inactive_dropout(const Node* node, const MethodFacts& facts) {
+  if (!has_trait(node, kDropsOut)) return false;
   const auto probability = facts.number(node->input(1));
   const auto train = facts.boolean(node->input(2));
   if ((train && !*train) || (probability && *probability == 0)) return true;
@@ -66,7 +60,7 @@ bool reaches_result(const Value* value) {
   return false;
 }
 
-bool walk_weights(SiteWalk& site, const GraphFacts& facts) {
+bool walk_weights(SiteWalk& site, const MethodFacts& facts) {
   Value* weights = site.softmax->output();
   bool swapped = false;
   constexpr int kLongestWalk = 16;
@@ -94,9 +88,7 @@ bool walk_weights(SiteWalk& site, const GraphFacts& facts) {
       }
       return true;
     }
-    const bool is_cast = name == "aten::to" || name == "aten::type_as" || name == "aten::float" ||
-                         name == "aten::half" || name == "aten::contiguous" || name == "aten::clone" ||
-                         name == "aten::detach" || name == "aten::alias";
+    const bool is_cast = has_trait(consumer, kCasts | kCopies | kDetaches);
     if ((is_cast && consumer->input(0) == weights) || is_inactive_dropout(consumer, facts)) {
       weights = consumer->output();
     } else if (consumer->kind() == aten::view || consumer->kind() == aten::reshape) {

@@ -1,10 +1,10 @@
 // The program with the mistake in it that started this project: each folded layer gets the raw weight of its wrapper
-// instead of the effective one. The linker puts this function in the place of rewrite::fold_weights (--wrap).
+// instead of the effective one. The linker puts this function in the place of fold::fold_weights (--wrap).
 #include <ATen/ATen.h>
 
 #include <map>
 
-#include "rewrite/fold.h"
+#include "fold/fold.h"
 
 namespace flashconvert::rewrite {
 

@@ -1,0 +1,122 @@
+// What a method does in eval mode, as a graph (specialise.h).
+#include "graph/specialise.h"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "graph/calls.h"
+#include "graph/traversal.h"
+
+namespace flashconvert {
+namespace {
+
+using torch::jit::Block;
+using torch::jit::Graph;
+using torch::jit::Node;
+using torch::jit::Value;
+namespace prim = c10::prim;
+namespace attr = c10::attr;
+
+void replace_by_constant(Graph& graph, Value* value, const c10::IValue& constant) {
+  const torch::jit::WithInsertPoint here(value->node());
+  value->replaceAllUsesWith(graph.insertConstant(constant));
+}
+
+// Says of each read of `training` that it is false, and of each question about a type what the static type says.
+void answer_questions(Graph& graph) {
+  std::vector<Value*> no, yes;
+  for_each_node(graph.block(), [&](Node* node) {
+    if (node->kind() == prim::GetAttr && node->s(attr::name) == "training") no.push_back(node->output());
+    if (node->kind() != prim::isinstance) return;
+    const auto& types = node->tys(attr::types);
+    const bool is_settled = std::any_of(types.begin(), types.end(), [&](const c10::TypePtr& type) {
+      return node->input(0)->type()->isSubtypeOf(*type);
+    });
+    if (is_settled) yes.push_back(node->output());
+  });
+  for (Value* value : no) replace_by_constant(graph, value, false);
+  for (Value* value : yes) replace_by_constant(graph, value, true);
+}
+
+void splice(Node* branch, Block* taken) {
+  for (std::size_t i = 0; i < branch->outputs().size(); ++i) {
+    branch->output(i)->replaceAllUsesWith(taken->outputs()[i]);
+  }
+  const std::vector<Node*> nodes(taken->nodes().begin(), taken->nodes().end());
+  for (Node* node : nodes) node->moveBefore(branch);
+  branch->destroy();
+}
+
+// Both arms give the same constant: the result of `a and b` where the branch is not known but what follows is.
+std::optional<bool> agreed_result(const Node* branch, std::size_t output) {
+  std::optional<bool> agreed;
+  for (const Block* arm : branch->blocks()) {
+    const auto value = torch::jit::toIValue(arm->outputs()[output]);
+    if (!value || !value->isBool() || (agreed && *agreed != value->toBool())) return std::nullopt;
+    agreed = value->toBool();
+  }
+  return agreed;
+}
+
+bool resolve_one(Graph& graph, Block* block, const GraphFacts& facts) {
+  for (Node* node : block->nodes()) {
+    for (Block* inner : node->blocks()) {
+      if (resolve_one(graph, inner, facts)) return true;
+    }
+    if (node->kind() != prim::If) continue;
+    if (const auto condition = facts.condition(node->input(0))) {
+      splice(node, node->blocks()[*condition ? 0 : 1]);
+      return true;
+    }
+    for (std::size_t i = 0; i < node->outputs().size(); ++i) {
+      const auto agreed = node->output(i)->hasUses() ? agreed_result(node, i) : std::nullopt;
+      if (!agreed) continue;
+      replace_by_constant(graph, node->output(i), *agreed);
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+bool inline_calls(Graph& graph, const std::function<bool(Node*)>& wanted, int rounds) {
+  bool changed = false;
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<Node*> calls;
+    for_each_node(graph.block(), [&](Node* node) {
+      if (is_call(node) && called_function(node) != nullptr && wanted(node)) calls.push_back(node);
+    });
+    if (calls.empty()) break;
+    for (Node* call : calls) inline_call(call);
+    changed = true;
+  }
+  return changed;
+}
+
+void specialise_for_eval(Graph& graph, const GraphFacts& facts) {
+  answer_questions(graph);
+  while (resolve_one(graph, graph.block(), facts)) {
+  }
+}
+
+bool runs_in_eval(const Node* node) {
+  const auto is_training = [](const Value* value) {
+    return value->node()->kind() == c10::prim::GetAttr && value->node()->s(c10::attr::name) == "training";
+  };
+  for (const Block* block = node->owningBlock(); block->owningNode() != nullptr;
+       block = block->owningNode()->owningBlock()) {
+    const Node* branch = block->owningNode();
+    if (branch->kind() != c10::prim::If) continue;
+    const Value* condition = branch->input(0);
+    const bool in_first = branch->blocks()[0] == block;
+    if (is_training(condition) && in_first) return false;
+    if (condition->node()->kind() == c10::aten::__not__ && is_training(condition->node()->input(0)) && !in_first) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace flashconvert
