@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "graph/calls.h"
+#include "graph/memory.h"
 #include "graph/traversal.h"
 
 namespace flashconvert {
@@ -25,6 +26,15 @@ constexpr std::int64_t kLargestParameter = 1 << 28;  // elements, of tables that
 
 bool small_enough(const c10::IValue& value, std::int64_t elements) {
   return !value.isTensor() || !value.toTensor().defined() || value.toTensor().numel() <= elements;
+}
+
+// What is made once and changed in place later (a list that is appended to, a tensor that is filled) has no one value.
+// Attributes are the index's matter.
+bool may_change(const Value* value) {
+  const bool is_mutable = is_tensor(value) || value->type()->kind() == c10::TypeKind::ListType ||
+                          value->type()->kind() == c10::TypeKind::DictType;
+  return is_mutable && value->node()->kind() != prim::Constant && value->node()->kind() != prim::GetAttr &&
+         is_written(value);
 }
 
 bool is_evaluated(const Node* node) {
@@ -129,6 +139,7 @@ std::optional<c10::IValue> GraphFacts::evaluate(Value* value, int depth, Limits 
 }
 
 std::optional<c10::IValue> GraphFacts::evaluate_new(Value* value, int depth, Limits limits) const {
+  if (may_change(value)) return std::nullopt;
   if (auto literal = torch::jit::toIValue(value)) {
     // The module is on the CPU here, wherever its code says that tensors are made.
     return literal->isDevice() ? c10::IValue(c10::Device(c10::kCPU)) : *literal;
@@ -227,6 +238,7 @@ std::vector<Value*> GraphFacts::list_elements(Value* list) {
 
 std::vector<std::optional<std::int64_t>> GraphFacts::int_list(Value* list) const {
   std::vector<std::optional<std::int64_t>> sizes;
+  if (may_change(list)) return sizes;
   if (list->node()->kind() == prim::ListConstruct) {
     for (Value* element : list->node()->inputs()) sizes.push_back(integer(element));
   } else if (const auto whole = constant(list); whole && whole->isIntList()) {

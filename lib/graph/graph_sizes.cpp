@@ -5,6 +5,7 @@
 
 #include "graph/calls.h"
 #include "graph/graph_facts.h"
+#include "graph/memory.h"
 
 namespace flashconvert {
 
@@ -93,7 +94,7 @@ SymbolicSize GraphFacts::find_size(Value* tensor, std::int64_t dim) const {
 
 std::optional<SymbolicSize> GraphFacts::size_in_view(Node* node, std::int64_t dim) const {
   if (auto length = inferred_length(node, dim)) return length;
-  const auto items = int_list_items(node->input(1));
+  const auto items = is_written(node->input(1)) ? std::nullopt : int_list_items(node->input(1));
   const auto at = items ? static_cast<std::int64_t>(items->size()) + dim : -1;
   if (at < 0) return std::nullopt;
   const IntListItem& item = (*items)[at];

@@ -62,14 +62,21 @@ bool only_stands_between(const Graph* graph) {
   });
 }
 
+// Whether a mask is written over what the function is given: scores, and not a mask that it makes.
+bool masks_argument(const Node* node) {
+  if (!is_any_of(node, {"aten::masked_fill", "aten::masked_fill_"})) return false;
+  while (has_trait(node, kElementwise | kCasts | kCopies | kReshapes)) node = node->input(0)->node();
+  return node->kind() == prim::Param;
+}
+
 bool holds_part_of_attention(const Graph* graph) {
   return any_node(graph->block(), [](const Node* node) {
     if (is_call(node)) {
       const Graph* inner = callee_graph(node);
       return inner && holds_part_of_attention(inner);
     }
-    return has_trait(node, kSoftmax | kProduct | kDropsOut) ||
-           is_any_of(node, {"aten::masked_fill", "aten::masked_fill_", "aten::scaled_dot_product_attention"});
+    return has_trait(node, kSoftmax | kProduct | kDropsOut) || masks_argument(node) ||
+           node->kind() == c10::aten::scaled_dot_product_attention;
   });
 }
 

@@ -95,9 +95,8 @@ inline survey::Site propose_softmax_site(torch::jit::Graph& graph, double scale,
   }
   proposal.attention = {proposal.replacement->node()};
   survey::Site site;
-  site.entry.form = "softmax-matmul";
-  site.entry.status = report::SiteStatus::kFused;
-  site.entry.scale = scale;
+  site.is_fusible = true;
+  site.scale = scale;
   site.proposals = {proposal};
   return site;
 }
@@ -108,8 +107,7 @@ inline survey::MethodSurvey survey_method(const Module& module, const std::strin
   survey::MethodSurvey result{path, module, method, module.get_method(method).graph()->copy(), {}};
   for (std::size_t i = 0; i < sites; ++i) {
     result.sites.push_back(propose_softmax_site(*result.graph, scale, backend, i));
-    result.sites.back().entry.path = path;
-    result.sites.back().entry.method = method;
+    result.sites.back().path = path;
   }
   return result;
 }

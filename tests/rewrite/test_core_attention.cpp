@@ -32,10 +32,12 @@ std::vector<c10::IValue> operands() {
   return {at::randn({2, 3, 5, 4}), at::randn({2, 3, 7, 4}), at::randn({2, 3, 7, 4})};
 }
 
-rewrite::RewriteOptions portable() {
-  rewrite::RewriteOptions options;
-  options.backend = survey::Backend::kPortable;
-  return options;
+rewrite::RewriteResult convert_core(Module& module, survey::Survey survey) {
+  return rewrite::rewrite_attention(module, std::move(survey), {}, {});
+}
+
+const survey::Site& site_of(const rewrite::RewriteResult& result, std::size_t method) {
+  return result.survey.methods.at(method).sites.at(0);
 }
 
 survey::Survey survey_of(std::vector<survey::MethodSurvey> methods) {
@@ -55,11 +57,10 @@ TEST_CASE("a core rewrite computes the same through the fused operator") {
   Module module = reloaded(core_module());
   const auto inputs = operands();
   const auto before = context(module, inputs);  // compiles the old code, which must not survive
-  const auto result = rewrite::rewrite_attention(
-      module, survey_of({survey_method(module, "", 0.5, survey::Backend::kPortable)}), portable());
+  const auto result = convert_core(module, survey_of({survey_method(module, "", 0.5, survey::Backend::kPortable)}));
 
-  REQUIRE(result.entries.size() == 1);
-  CHECK(result.entries[0].depth == report::Depth::kCore);
+  REQUIRE(result.survey.methods.size() == 1);
+  CHECK_FALSE(site_of(result, 0).is_outlined);
   CHECK(result.renamed.empty());
   const std::string graph = code_graph(module);
   CHECK(contains(graph, "aten::scaled_dot_product_attention"));
@@ -77,8 +78,7 @@ TEST_CASE("a core rewrite keeps the schema, the other methods and their order") 
   const auto other_graph = module.get_method("scores").graph();
   const auto other_text = other_graph->toString(false);
 
-  rewrite::rewrite_attention(module, survey_of({survey_method(module, "", 0.5, survey::Backend::kPortable)}),
-                             portable());
+  convert_core(module, survey_of({survey_method(module, "", 0.5, survey::Backend::kPortable)}));
 
   CHECK(module.get_method("forward").function().getSchema() == schema);
   std::vector<std::string> names_after;
@@ -100,8 +100,7 @@ TEST_CASE("a caller that had compiled the old method in runs the new one") {
   run(module, {x}, "call");
   run(module, {x}, "call");
   // A proposal with another scale than the original's shows which code a call reaches.
-  rewrite::rewrite_attention(module, survey_of({survey_method(module, "", 3.0, survey::Backend::kPortable)}),
-                             portable());
+  convert_core(module, survey_of({survey_method(module, "", 3.0, survey::Backend::kPortable)}));
   const auto scaled_by_three = at::softmax(at::matmul(x, x.transpose(-2, -1)) * 3.0, -1).matmul(x) * 2;
   CHECK(at::allclose(run(module, {x}, "call"), scaled_by_three, 1e-5, 1e-6));
 }
@@ -109,7 +108,7 @@ TEST_CASE("a caller that had compiled the old method in runs the new one") {
 TEST_CASE("a rewritten module survives a save and a load") {
   for (const auto backend : {survey::Backend::kPortable, survey::Backend::kFlash}) {
     Module module = reloaded(core_module());
-    rewrite::rewrite_attention(module, survey_of({survey_method(module, "", 0.5, backend)}), {});
+    convert_core(module, survey_of({survey_method(module, "", 0.5, backend)}));
     Module again = reloaded(module);
     const char* name =
         backend == survey::Backend::kFlash ? "flashconvert::attention" : "aten::scaled_dot_product_attention";
@@ -129,8 +128,7 @@ def forward(self, x):
   return torch.matmul(torch.softmax(torch.matmul(mine, torch.transpose(x + 1, -2, -1)) * 0.5, -1), x - 1) + 1
 )");
   module = reloaded(module);
-  rewrite::rewrite_attention(module, survey_of({survey_method(module, "", 0.5, survey::Backend::kPortable)}),
-                             portable());
+  convert_core(module, survey_of({survey_method(module, "", 0.5, survey::Backend::kPortable)}));
   const std::string graph = code_graph(module);
   CHECK(contains(graph, "%mine"));
   CHECK(contains(graph, "%key"));
@@ -166,12 +164,10 @@ TEST_CASE("siblings of one type that agree are edited once") {
   Module parent = siblings();
   const auto inputs = operands();
   const auto before = run(parent, inputs);
-  const auto result = rewrite::rewrite_attention(
-      parent,
-      survey_of({survey_method(parent.attr("first").toModule(), "first", 0.5, survey::Backend::kPortable),
-                 survey_method(parent.attr("second").toModule(), "second", 0.5, survey::Backend::kPortable)}),
-      portable());
-  CHECK(result.entries.size() == 2);
+  const auto result = convert_core(
+      parent, survey_of({survey_method(parent.attr("first").toModule(), "first", 0.5, survey::Backend::kPortable),
+                         survey_method(parent.attr("second").toModule(), "second", 0.5, survey::Backend::kPortable)}));
+  CHECK(result.survey.methods.size() == 2);
   CHECK(parent.attr("first").toModule().type() == parent.attr("second").toModule().type());
   CHECK(contains(code_graph(parent.attr("second").toModule()), "aten::scaled_dot_product_attention"));
   CHECK(at::allclose(run(parent, inputs), before, 1e-5, 1e-6));
@@ -182,15 +178,12 @@ TEST_CASE("siblings of one type that differ get types of their own") {
   const auto inputs = operands();
   const auto before = run(parent, inputs);
   auto left_alone = survey_method(parent.attr("first").toModule(), "first", 0.5, survey::Backend::kPortable);
-  left_alone.sites[0].entry.status = report::SiteStatus::kDeclined;
-  left_alone.sites[0].entry.reason = "left out by --skip";
-  const auto result = rewrite::rewrite_attention(
-      parent,
-      survey_of({std::move(left_alone),
-                 survey_method(parent.attr("second").toModule(), "second", 0.5, survey::Backend::kPortable)}),
-      portable());
-  CHECK_FALSE(result.entries[0].depth.has_value());
-  CHECK(result.entries[1].depth == report::Depth::kCore);
+  left_alone.sites[0].decline("left out by --skip");
+  const auto result = convert_core(
+      parent, survey_of({std::move(left_alone),
+                         survey_method(parent.attr("second").toModule(), "second", 0.5, survey::Backend::kPortable)}));
+  CHECK_FALSE(site_of(result, 0).is_fusible);
+  CHECK(site_of(result, 1).is_fusible);
   for (Module module : {parent, reloaded(parent)}) {
     CHECK(contains(code_graph(module.attr("first").toModule()), "aten::softmax"));
     CHECK(contains(code_graph(module.attr("second").toModule()), "aten::scaled_dot_product_attention"));

@@ -42,11 +42,12 @@ rewrite::RewriteResult convert(Module& module, survey::Backend backend = survey:
                                std::size_t sites = 1) {
   rewrite::RewriteOptions options;
   options.pack = pack;
-  options.backend = backend;
   survey::Survey survey;
   survey.methods.push_back(survey_method(module, "", kScale, backend, "forward", sites));
-  return rewrite::rewrite_attention(module, std::move(survey), options);
+  return rewrite::rewrite_attention(module, std::move(survey), {}, options);
 }
+
+survey::Site site_of(const rewrite::RewriteResult& result) { return result.survey.methods.at(0).sites.at(0); }
 
 // The module computes what it did, at other shapes and dtypes too, here and after a save and a load.
 void check_same_function(const Module& before, const Module& after, const std::vector<c10::IValue>& inputs) {
@@ -80,9 +81,9 @@ TEST_CASE("three layers and an output layer become a packed FusedAttention") {
   for (const auto backend : {survey::Backend::kFlash, survey::Backend::kPortable}) {
     Module module = copy_of(original);
     const auto result = convert(module, backend);
-    REQUIRE(result.entries.size() == 1);
-    CHECK(result.entries[0].depth == report::Depth::kModule);
-    CHECK(result.entries[0].packed);
+    REQUIRE(result.survey.methods.at(0).sites.size() == 1);
+    CHECK(site_of(result).is_outlined);
+    CHECK(site_of(result).is_packed);
     CHECK(parameter_names(module) == std::vector<std::string>{"attention.in_proj_weight", "attention.in_proj_bias",
                                                               "attention.out_proj_weight", "attention.out_proj_bias"});
     CHECK_FALSE(module.hasattr("query"));
@@ -131,8 +132,8 @@ TEST_CASE("without packing the projections stay the same tensors") {
   const Module original = copy_of(module);
   const auto weight = module.attr("query").toModule().attr("weight").toTensor();
   const auto result = convert(module, survey::Backend::kPortable, /*pack=*/false);
-  CHECK(result.entries[0].depth == report::Depth::kModule);
-  CHECK_FALSE(result.entries[0].packed);
+  CHECK(site_of(result).is_outlined);
+  CHECK_FALSE(site_of(result).is_packed);
   const Module fused = module.attr("attention").toModule();
   CHECK(fused.attr("q_proj_weight").toTensor().is_same(weight));
   CHECK(fused.hasattr("k_proj_bias"));
@@ -153,8 +154,8 @@ def forward(self, x):
   const Module original = copy_of(module);
   const auto weight = module.attr("qkv").toModule().attr("weight").toTensor();
   const auto result = convert(module);
-  CHECK(result.entries[0].depth == report::Depth::kModule);
-  CHECK_FALSE(result.entries[0].packed);  // it was packed before
+  CHECK(site_of(result).is_outlined);
+  CHECK_FALSE(site_of(result).is_packed);  // it was packed before
   CHECK(module.attr("attention").toModule().attr("in_proj_weight").toTensor().is_same(weight));
   check_same_function(original, module, {at::randn({2, 5, 12})});
 }
@@ -171,7 +172,7 @@ def forward(self, x):
 )");
   module = reloaded(module);
   const Module original = copy_of(module);
-  CHECK(convert(module).entries[0].depth == report::Depth::kModule);
+  CHECK(site_of(convert(module)).is_outlined);
   check_same_function(original, module, {at::randn({2, 5, 12})});
 }
 
@@ -198,7 +199,7 @@ def forward(self, x):
 )");
   module = reloaded(module);
   const Module original = copy_of(module);
-  CHECK(convert(module).entries[0].depth == report::Depth::kModule);
+  CHECK(site_of(convert(module)).is_outlined);
   CHECK(module.attr("attention").toModule().attr("in_proj_weight").toTensor().sizes() == std::vector<int64_t>{24, 12});
   check_same_function(original, module, {at::randn({2, 5, 12})});
 }
@@ -228,8 +229,8 @@ def forward(self, query, memory, mask):
   module = reloaded(module);
   const Module original = copy_of(module);
   const auto result = convert(module);
-  CHECK(result.entries[0].depth == report::Depth::kModule);
-  CHECK(result.entries[0].packed);
+  CHECK(site_of(result).is_outlined);
+  CHECK(site_of(result).is_packed);
   CHECK(parameter_names(module) == std::vector<std::string>{"attention.q_proj_weight", "attention.q_proj_bias",
                                                             "attention.kv_proj_weight", "attention.kv_proj_bias",
                                                             "attention.out_proj_weight", "attention.out_proj_bias"});
@@ -252,8 +253,8 @@ def forward(self, x, memory):
   module = reloaded(module);
   const Module original = copy_of(module);
   const auto result = convert(module);
-  CHECK(result.entries[0].depth == report::Depth::kModule);
-  CHECK(result.entries[0].packed);
+  CHECK(site_of(result).is_outlined);
+  CHECK(site_of(result).is_packed);
   check_same_function(original, module, {at::randn({3, 2, 12}), at::randn({5, 2, 12})});
 }
 
@@ -288,7 +289,7 @@ def forward(self, x, mask: Optional[Tensor] = None):
     Module module = attention_module(forward, /*with_output=*/false);
     const Module original = copy_of(module);
     const auto result = convert(module);
-    CHECK(result.entries[0].depth == report::Depth::kCore);
+    CHECK_FALSE(site_of(result).is_outlined);
     CHECK(result.renamed.empty());
     CHECK(module.hasattr("query"));
     CHECK_FALSE(module.hasattr("attention"));
@@ -308,7 +309,7 @@ TEST_CASE("layers and parameters that something else holds or reads stay where t
   module = reloaded(module);
   const Module original = copy_of(module);
   const auto result = convert(module);
-  CHECK(result.entries[0].depth == report::Depth::kCore);
+  CHECK_FALSE(site_of(result).is_outlined);
   CHECK(module.hasattr("key"));
   check_same_function(original, module, {at::randn({2, 5, 12})});
 }
@@ -332,7 +333,7 @@ TEST_CASE("layers of one form share one FusedAttention type, each with its own p
   for (const char* name : {"first", "second"}) {
     survey.methods.push_back(survey_method(stack.attr(name).toModule(), name, kScale, survey::Backend::kPortable));
   }
-  const auto result = rewrite::rewrite_attention(stack, std::move(survey), {});
+  const auto result = rewrite::rewrite_attention(stack, std::move(survey), {}, {});
   CHECK(result.renamed.at(4).to == "second.attention.in_proj_weight");
   const auto type = [&](const char* name) { return stack.attr(name).toModule().attr("attention").toModule().type(); };
   CHECK(type("first") == type("second"));

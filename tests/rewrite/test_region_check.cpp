@@ -5,12 +5,12 @@
 #include <string>
 #include <variant>
 
+#include "graph/same_graph.h"
 #include "rewrite/accept.h"
 #include "rewrite/attention_support.h"
 #include "rewrite/outline/fused_module.h"
 #include "rewrite/outline/fused_spec.h"
 #include "rewrite/outline/region.h"
-#include "graph/same_graph.h"
 #include "support/catch.h"
 
 using namespace flashconvert;

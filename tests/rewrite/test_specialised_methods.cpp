@@ -1,4 +1,5 @@
-// Causal masks that are assumed down to attention: twins of the methods that take them, and who calls which.
+// Causal masks that are handed down to attention: specialised copies of the methods that take them, and who calls
+// which.
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
 
@@ -6,8 +7,8 @@
 #include <vector>
 
 #include "rewrite/attention_support.h"
-#include "rewrite/specialised_methods.h"
 #include "rewrite/rewrite.h"
+#include "rewrite/specialised_methods.h"
 #include "support/catch.h"
 
 using namespace flashconvert;
@@ -66,10 +67,24 @@ Module model_with_masks(const std::string& build, const std::string& scores = kA
   return reloaded(module);
 }
 
-std::vector<report::AttentionEntry> rewrite_model(Module& module, const std::string& only = "") {
+// A site that is reported, with its method.
+struct Reported : survey::Site {
+  std::string method;
+};
+
+std::vector<Reported> rewrite_model(Module& module, const std::string& only = "") {
   const auto selected = [&](const std::string& path) { return only.empty() || path == only; };
-  survey::Survey survey = rewrite::survey_with_assumed_masks(module, survey::Backend::kFlash, selected);
-  return rewrite::rewrite_attention(module, std::move(survey), {}).entries;
+  const auto specialised = rewrite::specialise_methods(ModuleIndex(module));
+  survey::Survey survey =
+      survey::survey_attention(ModuleIndex(module), survey::Backend::kFlash, selected, specialised.masks);
+  const auto result = rewrite::rewrite_attention(module, std::move(survey), specialised, {});
+  std::vector<Reported> reported;
+  for (const survey::MethodSurvey& method : result.survey.methods) {
+    for (const survey::Site& site : method.sites) {
+      if (!site.is_other_path) reported.push_back({site, method.method});
+    }
+  }
+  return reported;
 }
 
 bool has_method(const Module& module, const std::string& name) { return module.find_method(name).has_value(); }
@@ -85,17 +100,17 @@ void check_same(Module& original, Module& converted, std::int64_t batch, std::in
 
 }  // namespace
 
-TEST_CASE("a causal mask that is assumed down becomes a flag in a twin", "[rewrite]") {
+TEST_CASE("a causal mask that is handed down becomes a flag in a specialised method", "[rewrite]") {
   Module original = model_with_masks(kTriangle);
   Module converted = reloaded(original);
-  const auto entries = rewrite_model(converted);
-  REQUIRE(entries.size() == 2);
-  for (const auto& entry : entries) {
-    CHECK(entry.status == report::SiteStatus::kFused);
-    CHECK(entry.causal);
-    CHECK(entry.method == "forward_causal");
-    CHECK(entry.depth == report::Depth::kModule);
-    CHECK(entry.packed);
+  const auto sites = rewrite_model(converted);
+  REQUIRE(sites.size() == 2);
+  for (const auto& site : sites) {
+    CHECK(site.is_fusible);
+    CHECK(site.is_causal);
+    CHECK(site.method == "forward_causal");
+    CHECK(site.is_outlined);
+    CHECK(site.is_packed);
   }
   for (const char* layer : {"first", "second"}) {
     CHECK(has_method(converted.attr(layer).toModule(), "forward_causal"));
@@ -124,7 +139,7 @@ TEST_CASE("whoever calls a layer from outside may give it any mask", "[rewrite]"
   }
 }
 
-TEST_CASE("a twin takes a causal mask of other lengths as what is added", "[rewrite]") {
+TEST_CASE("a specialised method takes a causal mask of other lengths as what is added", "[rewrite]") {
   Module original = model_with_masks(kTriangle);
   Module converted = reloaded(original);
   rewrite_model(converted);
@@ -140,27 +155,27 @@ TEST_CASE("a twin takes a causal mask of other lengths as what is added", "[rewr
 TEST_CASE("a mask with padding in it proves that a layer's own triangle hides for good", "[rewrite]") {
   Module original = model_with_masks(kPadded, kOverwrittenAndAdded);
   Module converted = reloaded(original);
-  const auto entries = rewrite_model(converted);
-  REQUIRE(entries.size() == 2);
-  for (const auto& entry : entries) {
-    CHECK(entry.causal);
-    CHECK(entry.bias == "additive");
-    CHECK(entry.depth == report::Depth::kCore);
-    CHECK(entry.method == "forward_causal_and_more");
+  const auto sites = rewrite_model(converted);
+  REQUIRE(sites.size() == 2);
+  for (const auto& site : sites) {
+    CHECK(site.is_causal);
+    CHECK(site.bias == "additive");
+    CHECK_FALSE(site.is_outlined);
+    CHECK(site.method == "forward_causal_and_more");
   }
   for (const auto& [batch, length] : {std::pair{2, 6}, {3, 9}, {1, 1}}) check_same(original, converted, batch, length);
 }
 
-TEST_CASE("no twin where it would be no better", "[rewrite]") {
+TEST_CASE("no specialised method where it would be no better", "[rewrite]") {
   for (const std::string& build :
        {std::string(kPadded), std::string("  mask = x[:, None, None, :, 0]\n"),
         std::string("  mask = torch.full([x.size(1), x.size(1)], -3.4028234663852886e+38).triu(2)\n")}) {
     INFO(build);
     Module original = model_with_masks(build);
     Module converted = reloaded(original);
-    const auto entries = rewrite_model(converted);
-    REQUIRE(entries.size() == 2);
-    for (const auto& entry : entries) CHECK_FALSE(entry.causal);
+    const auto sites = rewrite_model(converted);
+    REQUIRE(sites.size() == 2);
+    for (const auto& site : sites) CHECK_FALSE(site.is_causal);
     for (const char* layer : {"first", "second"}) {
       CHECK(converted.attr(layer).toModule().get_methods().size() == 1);
       CHECK(attention_of(converted, layer).get_methods().size() == 1);
@@ -169,14 +184,14 @@ TEST_CASE("no twin where it would be no better", "[rewrite]") {
   }
 }
 
-TEST_CASE("only the calls that hand down the mask go to the twin", "[rewrite]") {
+TEST_CASE("only the calls that hand down the mask go to the specialised method", "[rewrite]") {
   Module original = model_with_masks(kTriangle, kAdded, "mask * x[0, 0, 0]");
   Module converted = reloaded(original);
-  const auto entries = rewrite_model(converted);
-  REQUIRE(entries.size() == 2);
-  CHECK(entries[0].causal);
-  CHECK_FALSE(entries[1].causal);
-  CHECK(entries[1].method == "forward");
+  const auto sites = rewrite_model(converted);
+  REQUIRE(sites.size() == 2);
+  CHECK(sites[0].is_causal);
+  CHECK_FALSE(sites[1].is_causal);
+  CHECK(sites[1].method == "forward");
   check_same(original, converted, 2, 6);
 }
 
@@ -187,12 +202,12 @@ TEST_CASE("a layer may write to other tensors, but not to the mask", "[rewrite]"
     INFO(layer);
     Module original = model_with_masks(kTriangle, kAdded, "mask", layer);
     Module converted = reloaded(original);
-    for (const auto& entry : rewrite_model(converted)) CHECK(entry.causal == is_causal);
+    for (const auto& site : rewrite_model(converted)) CHECK(site.is_causal == is_causal);
     check_same(original, converted, 2, 6);
   }
 }
 
-TEST_CASE("a site that is not selected has no twin", "[rewrite]") {
+TEST_CASE("a site that is not selected has no specialised method", "[rewrite]") {
   Module original = model_with_masks(kTriangle);
   Module converted = reloaded(original);
   rewrite_model(converted, "second.attention");
@@ -201,7 +216,7 @@ TEST_CASE("a site that is not selected has no twin", "[rewrite]") {
   check_same(original, converted, 2, 6);
 }
 
-TEST_CASE("a model with twins is left as it is", "[rewrite]") {
+TEST_CASE("a model with specialised methods is left as it is", "[rewrite]") {
   Module converted = model_with_masks(kTriangle);
   rewrite_model(converted);
   Module again = reloaded(converted);

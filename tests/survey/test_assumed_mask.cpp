@@ -1,4 +1,4 @@
-// Masks that callers hand down: which values are such masks, and what attention makes of what it is promised.
+// Masks that callers hand down: which values are such masks, and what attention makes of what it is assumed.
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/constants.h>
@@ -8,18 +8,17 @@
 #include <optional>
 #include <string>
 
-#include "support/catch.h"
 #include "graph/graph_facts.h"
+#include "support/catch.h"
 #include "survey/assumed_mask.h"
 #include "survey/survey.h"
 
 namespace {
 
-using flashconvert::report::SiteStatus;
-using flashconvert::survey::Backend;
 using flashconvert::GraphFacts;
 using flashconvert::survey::AssumedMask;
 using flashconvert::survey::AssumedMasks;
+using flashconvert::survey::Backend;
 
 constexpr double kLowest = -3.4028234663852886e+38;
 
@@ -50,31 +49,31 @@ const std::string kHidePadding =
     "  p = (m[:, :, :, :keep.size(1)] + keep[:, None, None, :]) == 0\n"
     "  m[:, :, :, :keep.size(1)] = m[:, :, :, :keep.size(1)].masked_fill(p, -3.4028234663852886e+38)\n";
 
-// What becomes of a method that is promised a mask as its last argument.
-struct WithPromise {
+// What becomes of a method that is assumed a mask as its last argument.
+struct WithAssumption {
   bool is_causal = false;
   bool has_constant_causal_flag = false;
   bool may_drop_mask = false;  // the bias is None for a mask of the right lengths
 };
 
-WithPromise form_with_promise(const std::string& body, AssumedMask promise) {
+WithAssumption form_with_assume(const std::string& body, AssumedMask assume) {
   torch::jit::Module module("Model");
   module.register_buffer("triangle", at::ones({1, 1, 24, 24}, at::kBool).tril());
   module.define("def forward(self, q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:\n" + body + "\n");
-  const AssumedMasks masks{{{module.type().get(), "forward"}, {{4, promise}}}};
+  const AssumedMasks masks{{{module.type().get(), "forward"}, {{4, assume}}}};
   const auto found = flashconvert::survey::survey_attention(
-      module, Backend::kFlash, [](const std::string&) { return true; }, masks);
+      flashconvert::ModuleIndex(module), Backend::kFlash, [](const std::string&) { return true; }, masks);
   const auto& site = found.methods.at(0).sites.at(0);
-  INFO(site.entry.reason.value_or("no reason"));
-  REQUIRE(site.entry.status == SiteStatus::kFused);
+  INFO(site.reason);
+  REQUIRE(site.is_fusible);
   const auto* attention = site.proposals.at(0).attention.at(0);
   const auto causal = torch::jit::toIValue(attention->input(5));
-  return {site.entry.causal, causal && causal->toBool(),
+  return {site.is_causal, causal && causal->toBool(),
           attention->input(3)->type()->kind() == c10::TypeKind::OptionalType};
 }
 
-const AssumedMask kPromisedCausal{kLowest, true};
-const AssumedMask kPromisedMore{kLowest, false};
+const AssumedMask kAssumptiondCausal{kLowest, true};
+const AssumedMask kAssumptiondMore{kLowest, false};
 
 const std::string kViews =
     "  q = q.view([q.size(0), q.size(1), q.size(2), q.size(3)])\n  k = k.view([q.size(0), q.size(1), q.size(2), "
@@ -130,35 +129,35 @@ TEST_CASE("what looks like a causal mask of the caller's and is none", "[survey]
   }
 }
 
-TEST_CASE("a promised causal mask is the causal flag at its own lengths", "[survey]") {
+TEST_CASE("a assumed causal mask is the causal flag at its own lengths", "[survey]") {
   const auto with_mask = [](const char* line) { return std::string(kViews).append(line).append(kProduct); };
   for (const std::string& body :
        {with_mask("  s = s + m[:, :, :, :n]\n"), with_mask("  s = s + m\n"),
         std::string("  return torch.scaled_dot_product_attention(q, k, v, m[:, :, :, :k.size(-2)])")}) {
     INFO(body);
-    const WithPromise fused = form_with_promise(body, kPromisedCausal);
+    const WithAssumption fused = form_with_assume(body, kAssumptiondCausal);
     CHECK(fused.is_causal);
     CHECK(fused.may_drop_mask);
   }
 }
 
-TEST_CASE("scores that are overwritten by position beside a promised mask", "[survey]") {
+TEST_CASE("scores that are overwritten by position beside a assumed mask", "[survey]") {
   const std::string body = kViews + kOverwritten + "  s = s + m[:, :, :, :n]\n" + kProduct;
-  const WithPromise alone = form_with_promise(body, kPromisedCausal);
+  const WithAssumption alone = form_with_assume(body, kAssumptiondCausal);
   CHECK(alone.has_constant_causal_flag);
   CHECK(alone.may_drop_mask);
-  const WithPromise with_more = form_with_promise(body, kPromisedMore);
+  const WithAssumption with_more = form_with_assume(body, kAssumptiondMore);
   CHECK(with_more.has_constant_causal_flag);
   CHECK_FALSE(with_more.may_drop_mask);
 }
 
-TEST_CASE("what a promise does not say", "[survey]") {
-  const auto stays_bias = [](const WithPromise& fused) { return !fused.is_causal && !fused.may_drop_mask; };
-  CHECK(stays_bias(form_with_promise(kViews + "  s = s + m\n" + kProduct, kPromisedMore)));
-  CHECK(stays_bias(form_with_promise(kViews + "  s = s + m * 0.5\n" + kProduct, kPromisedCausal)));
-  CHECK(stays_bias(form_with_promise(kViews + "  s = s - m\n" + kProduct, kPromisedCausal)));
-  CHECK(stays_bias(form_with_promise(kViews + "  s = s + m[:, :, :, 1:]\n" + kProduct, kPromisedCausal)));
-  CHECK(stays_bias(form_with_promise(kViews + "  s = s + m\n" + kProduct, AssumedMask{-1e4, true})));
+TEST_CASE("what a assume does not say", "[survey]") {
+  const auto stays_bias = [](const WithAssumption& fused) { return !fused.is_causal && !fused.may_drop_mask; };
+  CHECK(stays_bias(form_with_assume(kViews + "  s = s + m\n" + kProduct, kAssumptiondMore)));
+  CHECK(stays_bias(form_with_assume(kViews + "  s = s + m * 0.5\n" + kProduct, kAssumptiondCausal)));
+  CHECK(stays_bias(form_with_assume(kViews + "  s = s - m\n" + kProduct, kAssumptiondCausal)));
+  CHECK(stays_bias(form_with_assume(kViews + "  s = s + m[:, :, :, 1:]\n" + kProduct, kAssumptiondCausal)));
+  CHECK(stays_bias(form_with_assume(kViews + "  s = s + m\n" + kProduct, AssumedMask{-1e4, true})));
   // Overwriting what the mask was added to makes hidden keys equal where it hides all the others.
-  CHECK(stays_bias(form_with_promise(kViews + "  s = s + m\n" + kOverwritten + kProduct, kPromisedMore)));
+  CHECK(stays_bias(form_with_assume(kViews + "  s = s + m\n" + kOverwritten + kProduct, kAssumptiondMore)));
 }

@@ -13,7 +13,6 @@
 
 namespace {
 
-using flashconvert::report::SiteStatus;
 using flashconvert::survey::Backend;
 using flashconvert::survey::Site;
 
@@ -58,12 +57,13 @@ struct Fused {
 };
 
 Fused fused_form(const torch::jit::Module& module, Backend backend = Backend::kFlash) {
-  const auto found = flashconvert::survey::survey_attention(module, backend, [](const std::string&) { return true; });
+  const auto found = flashconvert::survey::survey_attention(flashconvert::ModuleIndex(module), backend,
+                                                            [](const std::string&) { return true; });
   REQUIRE(found.methods.size() == 1);
   REQUIRE(found.methods[0].sites.size() == 1);
   const Site& site = found.methods[0].sites[0];
-  INFO(site.entry.reason.value_or("no reason"));
-  REQUIRE(site.entry.status == SiteStatus::kFused);
+  INFO(site.reason);
+  REQUIRE(site.is_fusible);
   const auto* node = site.proposals.at(0).attention.at(0);
   const auto argument = [&](std::size_t at) { return torch::jit::toIValue(node->input(at)).value_or(c10::IValue(1)); };
   Fused fused;
@@ -73,7 +73,7 @@ Fused fused_form(const torch::jit::Module& module, Backend backend = Backend::kF
     fused.window = argument(6).toIntVector();
     fused.bottom_right = argument(9).toBool();
   }
-  CHECK(site.entry.causal == fused.causal);
+  CHECK(site.is_causal == fused.causal);
   return fused;
 }
 
@@ -248,11 +248,11 @@ TEST_CASE("what is not a triangle at all lengths stays the bias", "[survey]") {
 
 TEST_CASE("a finite number over an infinite triangle is no term of a bias at all", "[survey]") {
   const auto found = flashconvert::survey::survey_attention(
-      module_with_masks(
-          softmax_of("s = s.masked_fill(torch.ones([n, l]).tril() == 0, float('-inf')).masked_fill(m > 0, -1e9)\n")),
+      flashconvert::ModuleIndex(module_with_masks(
+          softmax_of("s = s.masked_fill(torch.ones([n, l]).tril() == 0, float('-inf')).masked_fill(m > 0, -1e9)\n"))),
       Backend::kFlash, [](const std::string&) { return true; });
   REQUIRE(found.methods.at(0).sites.size() == 1);
-  CHECK(found.methods[0].sites[0].entry.status == SiteStatus::kDeclined);
+  CHECK_FALSE(found.methods[0].sites[0].is_fusible);
 }
 
 TEST_CASE("half precision's lowest number beside an added argument that may hide rows", "[survey]") {
@@ -260,10 +260,10 @@ TEST_CASE("half precision's lowest number beside an added argument that may hide
   torch::jit::Module module = module_with_masks(
       softmax_of("s = torch.where(torch.ones([n, l], dtype=11).tril(), s, torch.full([], -65504.0, dtype=5)) + m\n"));
   in_half_precision(module);
-  const auto found =
-      flashconvert::survey::survey_attention(module, Backend::kFlash, [](const std::string&) { return true; });
+  const auto found = flashconvert::survey::survey_attention(flashconvert::ModuleIndex(module), Backend::kFlash,
+                                                            [](const std::string&) { return true; });
   REQUIRE(found.methods.at(0).sites.size() == 1);
-  CHECK(found.methods[0].sites[0].entry.status == SiteStatus::kDeclined);
+  CHECK_FALSE(found.methods[0].sites[0].is_fusible);
 }
 
 TEST_CASE("the corner from which the triangle hangs", "[survey]") {

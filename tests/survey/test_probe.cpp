@@ -43,7 +43,7 @@ graph(%q : Tensor, %k : Tensor, %v : Tensor):
                  {inputs[2], ProbeInput::Use::kValue, {}, false, {}}};
   site.ranks = {4};
   site.value_dim = 8;
-  return probe(site, GraphFacts(torch::jit::Module("Empty")));
+  return probe(site, MethodFacts(torch::jit::Module("Empty")));
 }
 
 }  // namespace

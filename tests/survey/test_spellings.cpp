@@ -11,7 +11,6 @@
 
 namespace {
 
-using flashconvert::report::SiteStatus;
 using flashconvert::survey::Backend;
 using flashconvert::survey::Site;
 
@@ -39,11 +38,12 @@ torch::jit::Module attention_of(const std::string& body, const std::string& resu
 }
 
 std::vector<Site> survey(const torch::jit::Module& module, Backend backend = Backend::kFlash) {
-  const auto found = flashconvert::survey::survey_attention(module, backend, [](const std::string&) { return true; });
+  const auto found = flashconvert::survey::survey_attention(flashconvert::ModuleIndex(module), backend,
+                                                            [](const std::string&) { return true; });
   return found.methods.empty() ? std::vector<Site>{} : found.methods.at(0).sites;
 }
 
-std::string reason_of(const Site& site) { return site.entry.reason.value_or("none given"); }
+std::string reason_of(const Site& site) { return site.reason; }
 
 const Spelling kSpellings[] = {
     {"division by a number",
@@ -140,7 +140,7 @@ const NearMiss kNearMisses[] = {
     {"scores through another function",
      "s = torch.relu(torch.matmul(q, k.transpose(-2, -1)))\n"
      "return torch.matmul(torch.softmax(s, -1), v)",
-     "no product of queries and keys"},
+     "pass through aten::relu"},
     {"a bias inside the softcap",
      "s = torch.tanh((torch.matmul(q, k.transpose(-2, -1)) + m) * 0.1) * 5.0\n"
      "return torch.matmul(torch.softmax(s, -1), v)",
@@ -200,7 +200,7 @@ TEST_CASE("every spelling of attention is read", "[survey]") {
     const auto sites = survey(attention_of(spelling.body));
     REQUIRE(sites.size() == 1);
     INFO(reason_of(sites[0]));
-    CHECK(sites[0].entry.status == SiteStatus::kFused);
+    CHECK(sites[0].is_fusible);
     CHECK(sites[0].proposals.size() == 1);
   }
 }
@@ -213,7 +213,7 @@ TEST_CASE("scores from a branch are an attention in each arm, reported once", "[
     REQUIRE(sites.size() == 2);
     for (const Site& site : sites) {
       INFO(reason_of(site));
-      CHECK(site.entry.status == SiteStatus::kFused);
+      CHECK(site.is_fusible);
     }
     CHECK_FALSE(sites[0].is_other_path);
     CHECK(sites[1].is_other_path);
@@ -225,9 +225,9 @@ TEST_CASE("an arm that cannot be fused is named beside one that can", "[survey]"
       survey(attention_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s * m\n"
                           "return torch.matmul(torch.softmax(s, -1), v)"));
   REQUIRE(sites.size() == 2);
-  CHECK(sites[0].entry.status == SiteStatus::kDeclined);
+  CHECK_FALSE(sites[0].is_fusible);
   CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains("may vary along queries or keys"));
-  CHECK(sites[1].entry.status == SiteStatus::kFused);
+  CHECK(sites[1].is_fusible);
   CHECK_FALSE(sites[1].is_other_path);
 }
 
@@ -235,7 +235,7 @@ TEST_CASE("weights that are seen after a branch stay where they are", "[survey]"
   const auto sites =
       survey(attention_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s + m\n"
                           "p = torch.softmax(s, -1)\nreturn torch.matmul(p, v) + p.sum()"));
-  for (const Site& site : sites) CHECK(site.entry.status == SiteStatus::kDeclined);
+  for (const Site& site : sites) CHECK_FALSE(site.is_fusible);
 }
 
 TEST_CASE("near misses are left alone, with the reason", "[survey]") {
@@ -247,7 +247,7 @@ TEST_CASE("near misses are left alone, with the reason", "[survey]") {
       continue;
     }
     REQUIRE(sites.size() == 1);
-    CHECK(sites[0].entry.status == SiteStatus::kDeclined);
+    CHECK_FALSE(sites[0].is_fusible);
     CHECK(sites[0].proposals.empty());
     CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains(miss.reason));
   }
@@ -271,14 +271,14 @@ TEST_CASE("a submodule may add a bias to the scores", "[survey]") {
   const auto sites = survey_with_score_module("s + self.table");
   REQUIRE(sites.size() == 1);
   INFO(reason_of(sites[0]));
-  CHECK(sites[0].entry.status == SiteStatus::kFused);
-  CHECK(sites[0].entry.bias == "additive");
+  CHECK(sites[0].is_fusible);
+  CHECK(sites[0].bias == "additive");
 }
 
 TEST_CASE("a submodule that does more to the scores is left alone", "[survey]") {
   const auto sites = survey_with_score_module("torch.relu(s) + self.table");
   REQUIRE(sites.size() == 1);
-  CHECK(sites[0].entry.status == SiteStatus::kDeclined);
+  CHECK_FALSE(sites[0].is_fusible);
 }
 
 TEST_CASE("returned weights are named as such", "[survey]") {
@@ -293,8 +293,8 @@ TEST_CASE("the scale is the product of all its parts", "[survey]") {
   const auto sites = survey(attention_of(
       "s = torch.matmul(q * 0.5, k.transpose(-2, -1)) / 4.0\nreturn torch.matmul(torch.softmax(s * 3.0, -1), v)"));
   REQUIRE(sites.size() == 1);
-  REQUIRE(sites[0].entry.scale.has_value());
-  CHECK(*sites[0].entry.scale == Approx(0.375));
+  REQUIRE(sites[0].scale.has_value());
+  CHECK(*sites[0].scale == Approx(0.375));
 }
 
 TEST_CASE("the portable backend leaves what it cannot say", "[survey]") {

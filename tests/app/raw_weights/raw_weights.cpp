@@ -6,7 +6,7 @@
 
 #include "fold/fold.h"
 
-namespace flashconvert::rewrite {
+namespace flashconvert::fold {
 
 using Selected = std::function<bool(const std::string& path)>;
 
@@ -30,4 +30,4 @@ FoldResult raw_fold(torch::jit::Module& root, const Selected& selected) {
   return result;
 }
 
-}  // namespace flashconvert::rewrite
+}  // namespace flashconvert::fold
