@@ -25,7 +25,8 @@ std::vector<Leaf> leaves(const WeightPath& path) {
     const auto* object = static_cast<const c10::ivalue::Object*>(cell.owner);
     const auto slot = object->type()->findAttributeSlot(cell.name);
     if (!slot || !object->getSlot(*slot).isTensor() || !object->getSlot(*slot).toTensor().defined()) continue;
-    found.push_back({object->getSlot(*slot).toTensor(), cell, object->type()->is_parameter(*slot)});
+    found.push_back(
+        {object->getSlot(*slot).toTensor(), cell, object->type()->is_module() && object->type()->is_parameter(*slot)});
   }
   return found;
 }

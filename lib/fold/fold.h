@@ -1,6 +1,6 @@
 // Folding reparameterised weights: any weight that a linear or convolution layer takes from a subgraph which depends on
 // parameters, buffers and constants alone is evaluated once, by running the checkpoint's own weight path on a copy, and
-// stored as a plain `weight` of the layer (docs/user-guide.md, "Reparameterised weights").
+// stored as a plain `weight` of the layer (docs/folding.md).
 #pragma once
 
 #include <torch/csrc/jit/api/module.h>

@@ -182,7 +182,7 @@ private:
       const auto* object = static_cast<const c10::ivalue::Object*>(cell.owner);
       const auto slot = object->type()->findAttributeSlot(cell.name);
       if (!slot || !object->getSlot(*slot).isTensor()) return false;
-      return !parameter_only || object->type()->is_parameter(*slot);
+      return !parameter_only || (object->type()->is_module() && object->type()->is_parameter(*slot));
     });
   }
 

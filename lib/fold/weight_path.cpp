@@ -221,6 +221,12 @@ WeightPath follow_weight(const Module& self, Graph& graph, const Operand& operan
   Node* marker = copy->create(kMarker, {node->input(operand.index)}, 0)->insertBefore(node);
   inline_what_concerns(*copy, marker);
   specialise_for_eval(*copy, GraphFacts(self, &mutable_attributes));
+  const bool is_computed = any_node(copy->block(), [](const Node* inner) { return inner->kind() == kMarker; });
+  if (!is_computed) {  // in a branch that eval mode never takes
+    WeightPath none;
+    none.self = self;
+    return none;
+  }
   return Slice(marker, self).run();
 }
 

@@ -160,7 +160,7 @@ std::optional<c10::IValue> GraphFacts::evaluate_attribute(Value* value, Limits l
   if (limits.parameters) return found;
   const auto owner = value->node()->input(0)->type()->cast<c10::ClassType>();
   const auto slot = owner ? owner->findAttributeSlot(value->node()->s(attr::name)) : std::nullopt;
-  return slot && !owner->is_parameter(*slot) ? found : std::nullopt;
+  return slot && (!owner->is_module() || !owner->is_parameter(*slot)) ? found : std::nullopt;
 }
 
 std::optional<c10::IValue> GraphFacts::evaluate_size(Node* node, int depth, Limits limits) const {

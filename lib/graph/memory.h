@@ -27,7 +27,8 @@ struct Base {
 using CellOf = std::function<std::optional<Cell>(const torch::jit::Node* get_or_set_attr)>;
 std::set<Base> bases(torch::jit::Value* value, const CellOf& cell_of);
 
-// The arguments of a call of which its result may be a view: those that the callee may return; all, where it is unknown.
+// The arguments of a call of which its result may be a view: those that the callee may return; all, where it is
+// unknown.
 std::vector<torch::jit::Value*> returned_arguments(const torch::jit::Node* call);
 
 // The inputs that an operator writes to, by its schema; for other objects than modules, setting an attribute counts.

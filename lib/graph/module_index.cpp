@@ -22,10 +22,16 @@ ModuleIndex::ModuleIndex(const torch::jit::Module& root)
   for (const auto& instances : by_type_) {
     const c10::ClassTypePtr type = instances.front().module.type();
     types_.push_back(type);
+    counts_[type.get()] = instances.size();
     add_functions(type, type->methods(), methods_);
     add_functions(type, type->getForwardPreHooks(), hooks_);
     add_functions(type, type->getForwardHooks(), hooks_);
   }
+}
+
+std::size_t ModuleIndex::count_of(const c10::ClassTypePtr& type) const {
+  const auto found = counts_.find(type.get());
+  return found == counts_.end() ? 0 : found->second;
 }
 
 const MutableAttributes& ModuleIndex::mutable_attributes() const {

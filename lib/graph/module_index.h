@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "graph/call_sites.h"
@@ -28,6 +29,9 @@ public:
   // Every distinct instance, depth first, in the order of the attributes; and gathered by type.
   const std::vector<Instance>& instances() const { return instances_; }
   const std::vector<std::vector<Instance>>& instances_by_type() const { return by_type_; }
+
+  // How many instances are of exactly this type.
+  std::size_t count_of(const c10::ClassTypePtr& type) const;
 
   // The distinct types, in the order in which they are met, and all their methods with a graph.
   const std::vector<c10::ClassTypePtr>& types() const { return types_; }
@@ -50,6 +54,7 @@ private:
   std::vector<std::vector<Instance>> by_type_;
   std::vector<c10::ClassTypePtr> types_;
   std::vector<Method> methods_, hooks_;
+  std::unordered_map<const c10::ClassType*, std::size_t> counts_;
   mutable std::optional<MutableAttributes> mutable_attributes_;
   mutable std::unique_ptr<CallSites> calls_;
   mutable std::unique_ptr<UsageIndex> usage_;

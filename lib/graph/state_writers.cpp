@@ -55,7 +55,8 @@ void add_cells(Value* value, std::set<Cell>& cells, int depth) {
   for (const Base& base : bases(value, type_cell)) {
     if (base.kind == Base::Kind::kCell) cells.insert(base.cell);
     // A method that hands out an attribute of its own.
-    torch::jit::Graph* callee = base.kind == Base::Kind::kLocal && is_call(base.node) ? callee_graph(base.node) : nullptr;
+    torch::jit::Graph* callee =
+        base.kind == Base::Kind::kLocal && is_call(base.node) ? callee_graph(base.node) : nullptr;
     if (callee == nullptr || depth == kNestedCalls) continue;
     for (Value* output : callee->outputs()) add_cells(output, cells, depth + 1);
   }

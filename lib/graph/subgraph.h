@@ -34,6 +34,7 @@ public:
   const std::vector<c10::IValue>& layers() const { return layers_; }
   const std::vector<torch::jit::Value*>& numbers() const { return numbers_; }
   bool casts_to_single() const { return casts_to_single_; }
+  const std::shared_ptr<torch::jit::Graph>& graph() const { return graph_; }
 
   // The first `count` outputs. `arguments`: the module, the inputs in the order in which they were added, the modules,
   // the numbers. Throws what an operator throws.

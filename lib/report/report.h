@@ -1,6 +1,6 @@
 // The report as a value: what was found, what was done and what was proved. The text, JSON and HTML writers
 // (report/writers.h) all start from it. No torch header is needed here; every stage fills in its own part.
-// The JSON form is a contract with scripts (docs/user-guide.md): fields are only ever added.
+// The JSON form is a contract with scripts (docs/report.md): fields are only ever added.
 #pragma once
 
 #include <cstdint>

@@ -61,6 +61,27 @@ def merged_mask_bias(mask: Optional[Tensor], mask_type: Optional[int]) -> Option
   return visible
 )"};
 
+// added_bias(bias, query): what is added to scores, as the attention operator takes it: booleans and integers are
+// numbers there, and no masks. `query` is given where the bias must have its dtype.
+inline constexpr ScriptFunction kAddedBias{"added_bias", R"(
+def added_bias(bias: Tensor, query: Optional[Tensor]) -> Tensor:
+  if not torch.is_floating_point(bias):
+    if query is None:
+      bias = torch.to(bias, 6)
+    else:
+      bias = torch.type_as(bias, query)
+  return bias
+)"};
+
+// wide_enough(bias, query): a float32 bias as float64 beside a float64 query, where torch's own operator takes nothing
+// else (its CPU kernel accepts float32 and reads it wrongly).
+inline constexpr ScriptFunction kWideEnough{"wide_enough", R"(
+def wide_enough(bias: Tensor, query: Tensor) -> Tensor:
+  if query.dtype == 7:
+    bias = torch.type_as(bias, query)
+  return bias
+)"};
+
 // nan_in_hidden_rows(context, bias, zeros): NaN in the rows of which `bias` (as for the attention operator) hides every
 // key, where zeros are not what is wanted there.
 inline constexpr ScriptFunction kNanInHiddenRows{"nan_in_hidden_rows", R"(

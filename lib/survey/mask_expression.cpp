@@ -21,22 +21,26 @@ namespace attr = c10::attr;
 
 MaskExpression::MaskExpression(Value* mask, ScoreLengths lengths, const GraphFacts& facts)
     : lengths_(std::move(lengths)), facts_(facts), subgraph_(facts, at::kDouble) {
-  readable_ = accept(mask) && subgraph_.add_output(mask) &&
+  readable_ = accept(mask, MaskRole::kAdded) && subgraph_.add_output(mask) &&
               std::all_of(subgraph_.numbers().begin(), subgraph_.numbers().end(),
                           [](const Value* number) { return number->type()->isSubtypeOf(*c10::IntType::get()); });
 }
 
-bool MaskExpression::accept(Value* value) {
-  if (const auto found = accepted_.find(value); found != accepted_.end()) return found->second;
-  return accepted_[value] = accept_new(value);
+bool MaskExpression::accept(Value* value, MaskRole role) {
+  const auto [place, is_new] = accepted_.try_emplace({value, role}, false);
+  if (is_new) accepted_[{value, role}] = accept_new(value, role);
+  return accepted_.at({value, role});
 }
 
-bool MaskExpression::accept_new(Value* value) {
+bool MaskExpression::accept_new(Value* value, MaskRole role) {
   Node* node = value->node();
   if (const auto literal = torch::jit::toIValue(value)) return accept_constant(*literal);
+  if (const auto known = facts_.constant(value); known && !known->isTensor()) {
+    if (!accept_constant(*known)) return false;  // as a whole: a product of constants reaches farther than they do
+  }
   if (node->kind() == prim::GetAttr) return accept_attribute(value);
   if (node->kind() == aten::size) return accept_size(value);
-  return accept_operator(node) && !(is_tensor(value) && is_written(value));
+  return accept_operator(node, role) && !(is_tensor(value) && is_written(value));
 }
 
 bool MaskExpression::accept_constant(const c10::IValue& constant) {
@@ -57,6 +61,8 @@ bool MaskExpression::accept_constant(const c10::IValue& constant) {
     note(tensor.to(at::kDouble).item<double>());
   } else {
     for (const std::int64_t size : tensor.sizes()) longest_buffer_ = std::max(longest_buffer_, size);
+    const bool is_integral = at::isIntegralType(tensor.scalar_type(), /*includeBool=*/false);
+    if (is_integral && tensor.numel() > 1) note(tensor.to(at::kDouble).abs().max().item<double>());
   }
   return true;
 }
@@ -68,30 +74,30 @@ bool MaskExpression::accept_attribute(Value* value) {
   const auto owner = value->node()->input(0)->type()->cast<c10::ClassType>();
   const std::string& name = value->node()->s(attr::name);
   const auto slot = owner ? owner->findAttributeSlot(name) : std::nullopt;
-  if (!slot || owner->is_parameter(*slot)) return false;  // a parameter may be trained further
+  if (!slot || !owner->is_module() || owner->is_parameter(*slot)) return false;  // a parameter may be trained further
   return accept_constant(*found);
 }
 
 // A size of something that the expression does not make is one of its inputs.
 bool MaskExpression::accept_size(Value* value) {
-  if (value->node()->inputs().size() != 2 || !accept(value->node()->input(1))) return false;
+  if (value->node()->inputs().size() != 2 || !accept(value->node()->input(1), MaskRole::kCompared)) return false;
   Value* tensor = value->node()->input(0);
-  if (!accept(tensor)) subgraph_.free_number(value);
+  if (!accept(tensor, MaskRole::kCompared)) subgraph_.free_number(value);
   return true;
 }
 
-bool MaskExpression::accept_operator(Node* node) {
+bool MaskExpression::accept_operator(Node* node, MaskRole role) {
   if (node->kind() == prim::ListConstruct) {
-    return std::all_of(node->inputs().begin(), node->inputs().end(), [this](Value* input) { return accept(input); });
+    return std::all_of(node->inputs().begin(), node->inputs().end(), [&](Value* input) { return accept(input, role); });
   }
   if (!node->maybeOperator() || node->isNondeterministic() || node->hasSideEffects() || !node->blocks().empty() ||
       node->kind() == prim::CallMethod || node->kind() == prim::CallFunction) {
     return false;
   }
   const auto* schema = node->maybeSchema();
-  if (!schema || schema->is_mutable()) return false;
+  if (!schema || schema->is_mutable() || !is_position_arithmetic(node, role, facts_)) return false;
   for (std::size_t i = 0; i < node->inputs().size(); ++i) {
-    if (!takes_dtype_alone(node, i) && !accept(node->input(i))) return false;
+    if (!takes_dtype_alone(node, i) && !accept(node->input(i), role_of_operand(node, i, role))) return false;
   }
   return true;
 }

@@ -4,11 +4,13 @@
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "graph/subgraph.h"
+#include "survey/position_arithmetic.h"
 
 namespace flashconvert::survey {
 
@@ -39,18 +41,18 @@ public:
   std::optional<at::Tensor> run(std::int64_t queries, std::int64_t keys, std::int64_t further);
 
 private:
-  bool accept(torch::jit::Value* value);
-  bool accept_new(torch::jit::Value* value);
+  bool accept(torch::jit::Value* value, MaskRole role);
+  bool accept_new(torch::jit::Value* value, MaskRole role);
   bool accept_constant(const c10::IValue& constant);
   bool accept_attribute(torch::jit::Value* value);
   bool accept_size(torch::jit::Value* value);
-  bool accept_operator(torch::jit::Node* node);
+  bool accept_operator(torch::jit::Node* node, MaskRole role);
   std::optional<std::int64_t> size_of(const SymbolicSize& size, std::int64_t queries, std::int64_t keys) const;
 
   ScoreLengths lengths_;
   const GraphFacts& facts_;
   Subgraph subgraph_;
-  std::unordered_map<torch::jit::Value*, bool> accepted_;
+  std::map<std::pair<torch::jit::Value*, MaskRole>, bool> accepted_;
   std::int64_t sum_of_constants_ = 0;
   std::int64_t longest_buffer_ = 0;
   bool readable_ = false;

@@ -139,7 +139,9 @@ private:
 
 // Looks at all lengths that could make a difference; false where the mask is no band or they cannot all be tried.
 bool look_at_all_lengths(Observer& observer, MaskExpression& expression, bool same) {
-  if (!expression.depends_on_lengths()) {  // a stored mask of one size
+  if (!expression.depends_on_lengths()) {
+    // A stored mask of one size; one of sizes that are not known to be the scores' may be of any lengths.
+    if (expression.has_further_sizes()) return false;
     const auto mask = expression.run(1, 1, 2);
     return mask && mask->dim() >= 2 && observer.look_at({mask->size(-2), mask->size(-1)});
   }

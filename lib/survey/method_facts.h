@@ -1,6 +1,7 @@
 // What is known of one method's graph, and what its callers promise of its arguments.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <unordered_map>
 
@@ -8,6 +9,8 @@
 #include "survey/assumed_mask.h"
 
 namespace flashconvert::survey {
+
+class ProbeMemory;
 
 class MethodFacts : public GraphFacts {
 public:
@@ -22,8 +25,13 @@ public:
     return found == assumed_masks_.end() ? std::nullopt : std::optional(found->second);
   }
 
+  // What the probe has seen agree already, in any method; null: nothing is remembered.
+  void remember_probes(std::shared_ptr<ProbeMemory> memory) { probes_ = std::move(memory); }
+  ProbeMemory* probes() const { return probes_.get(); }
+
 private:
   std::unordered_map<torch::jit::Value*, AssumedMask> assumed_masks_;
+  std::shared_ptr<ProbeMemory> probes_;
 };
 
 }  // namespace flashconvert::survey

@@ -2,6 +2,7 @@
 // beside masks of two or four: everything else is brought to that form here.
 #include "survey/portable_attention.h"
 
+#include "survey/attention_functions.h"
 #include "survey/hidden_rows.h"
 
 namespace flashconvert::survey {
@@ -77,6 +78,11 @@ InsertedAttention insert_portable_attention(Graph& graph, Value* query, Value* k
   }
   if (is_joined) {
     for (Value** operand : {&query, &key, &value}) *operand = with_leading_one(graph, *operand);
+  }
+  const bool is_of_default_dtype = mask.value && !mask.is_boolean && bias.value->node()->kind() == aten::where;
+  if (is_of_default_dtype) {  // numbers in the places of a mask
+    auto& unit = *facts.module()._ivalue()->compilation_unit();
+    mask.value = call_function(graph, unit, kWideEnough, {mask.value, query});
   }
   Value* mask_or_none = mask.value ? mask.value : graph.insertConstant(c10::IValue());
   Value* causal =

@@ -1,9 +1,12 @@
 // Runs a subgraph of graph beside its replacement (probe.h).
 #include "survey/probe.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <sstream>
 
+#include "graph/same_graph.h"
 #include "graph/subgraph.h"
 #include "survey/site_walk.h"
 
@@ -337,7 +340,43 @@ std::optional<std::string> run_trials(Subgraph& subgraph, const ProbeSite& site,
   return std::nullopt;
 }
 
+// Everything that says what is drawn for a site.
+std::string describe_draws(const ProbeSite& site) {
+  std::ostringstream text;
+  const auto list = [&](const std::vector<std::int64_t>& numbers) {
+    for (const std::int64_t number : numbers) text << number << ',';
+    text << ';';
+  };
+  for (const ProbeInput& input : site.inputs) {
+    text << static_cast<int>(input.use) << input.swap_last << input.hides_keys << input.assumed.is_causal
+         << input.assumed.lowest << (input.given ? (input.given->isNone() ? 'n' : 'g') : '-');
+    list(input.order);
+    list(input.sizes);
+  }
+  for (const ProbeSizes& sizes : site.sizes)
+    text << sizes.of_scores << GraphFacts::list_elements(sizes.list).size() << ';';
+  for (const ProbeSite::Scaled& scaled : site.scaled) text << scaled.factor << ';';
+  list(site.ranks);
+  for (const auto& size : {site.heads, site.query_length, site.key_length, site.head_dim, site.value_dim}) {
+    text << size.value_or(-1) << ';';
+  }
+  for (const auto& size : site.split_sizes) text << size.value_or(-1) << ';';
+  text << site.repeats << ';' << site.layers.size() << ';' << site.gradients << ';' << site.shapes;
+  return text.str();
+}
+
 }  // namespace
+
+bool ProbeMemory::has(const torch::jit::Graph& pair, const ProbeSite& site) const {
+  const std::string draws = describe_draws(site);
+  return std::any_of(known_.begin(), known_.end(), [&](const Known& known) {
+    return known.draws == draws && same_graph_in_any_class(*known.pair, pair);
+  });
+}
+
+void ProbeMemory::add(std::shared_ptr<torch::jit::Graph> pair, const ProbeSite& site) {
+  known_.push_back({std::move(pair), describe_draws(site)});
+}
 
 std::optional<std::string> probe(const ProbeSite& site, const MethodFacts& facts) {
   std::string error;
@@ -347,8 +386,13 @@ std::optional<std::string> probe(const ProbeSite& site, const MethodFacts& facts
     if (!fill_subgraph(subgraph, site, facts)) {
       return "the subgraph of graph around the softmax cannot be run alone, so the fusion could not be probed";
     }
+    // A layer that is called is no part of the graph.
+    ProbeMemory* memory = site.layers.empty() ? facts.probes() : nullptr;
+    if (memory && memory->has(*subgraph.graph(), site)) return std::nullopt;
+    const std::shared_ptr<torch::jit::Graph> pair = memory ? subgraph.graph()->copy() : nullptr;
     int agreed = 0;
     if (auto disagreement = run_trials(subgraph, site, facts, type, agreed, error)) return disagreement;
+    if (agreed > 0 && memory) memory->add(pair, site);
     if (agreed > 0) return std::nullopt;
   }
   return "the probe found no shape that the original accepts" + (error.empty() ? "" : ": " + last_line(error));

@@ -5,6 +5,7 @@
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,6 +64,21 @@ struct ProbeSite {
   std::vector<torch::jit::Value*> layers;  // modules that the original calls: run on a copy in the trial's dtype
   bool gradients = false;                  // run with gradients recorded, for code that asks
   std::size_t shapes = 4;                  // how many of the trial's shapes
+};
+
+// Pairs of graphs that agreed, original and replacement in one: layers of one form have equal ones, and what was shown
+// of the first holds for the others.
+class ProbeMemory {
+public:
+  bool has(const torch::jit::Graph& pair, const ProbeSite& site) const;
+  void add(std::shared_ptr<torch::jit::Graph> pair, const ProbeSite& site);
+
+private:
+  struct Known {
+    std::shared_ptr<torch::jit::Graph> pair;
+    std::string draws;  // what was drawn for it
+  };
+  std::vector<Known> known_;
 };
 
 // Nothing when the two agree on every shape that the original accepts; else the reason.

@@ -4,9 +4,11 @@
 #include <cmath>
 #include <limits>
 
+#include "graph/dtypes.h"
 #include "survey/attention_functions.h"
 #include "survey/portable_attention.h"
 #include "survey/rules/rules.h"
+#include "survey/strides.h"
 
 namespace flashconvert::survey {
 
@@ -34,10 +36,20 @@ Value* masked(Graph& graph, const ScoreTerm& term) {
   return term.kind == ScoreTerm::Kind::kMaskedWhere ? term.tensor : call(graph, "aten::logical_not", {term.tensor});
 }
 
-Bias add_term(Graph& graph, Bias bias, const ScoreTerm& term) {
+// What a term adds, of floating point.
+Value* added(Graph& graph, const ScoreTerm& term, Value* query, const MethodFacts& facts) {
+  Value* tensor = term.tensor;
+  if (!is_known_floating(tensor, facts)) {
+    auto& unit = *facts.module()._ivalue()->compilation_unit();
+    tensor = call_function(graph, unit, kAddedBias, {tensor, query ? NamedValue(query) : NamedValue(c10::IValue())});
+  }
+  return term.factor == 1 ? tensor : call(graph, "aten::mul", {tensor, c10::IValue(term.factor)});
+}
+
+Bias add_term(Graph& graph, Bias bias, const ScoreTerm& term, Value* query, const MethodFacts& facts) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   if (term.kind == ScoreTerm::Kind::kAdditive) {
-    Value* tensor = term.factor == 1 ? term.tensor : call(graph, "aten::mul", {term.tensor, c10::IValue(term.factor)});
+    Value* tensor = added(graph, term, query, facts);
     if (!bias.value) return {tensor, false};
     if (!bias.is_boolean) return {call(graph, "aten::add", {bias.value, tensor}), false};
     return {call(graph, "aten::where", {bias.value, tensor, c10::IValue(-kInfinity)}), false};
@@ -104,6 +116,19 @@ Value* in_split_layout(Graph& graph, Value* tensor, Value* query, const std::vec
   return reshape_leading(graph, call(graph, "aten::expand", {tensor, list}), leading);
 }
 
+// Queries and keys that are cast up for the scores alone, the weights being cast back: the operator does as much in the
+// dtype that they came in. Whether there were such casts.
+bool strip_widening_casts(Value*& query, Value*& key) {
+  const auto is_widened = [](const Value* value) {
+    const auto named = has_trait(value->node(), kCasts) ? named_dtype(value->node()) : std::nullopt;
+    return named == at::kFloat || named == at::kDouble;
+  };
+  if (!is_widened(query) || !is_widened(key)) return false;
+  query = query->node()->input(0);
+  key = key->node()->input(0);
+  return true;
+}
+
 // The scale as a float in the graph: the constant part times the numbers that the trace computes from sizes.
 Value* run_time_scale(Graph& graph, const SiteWalk& site, double constant) {
   Value* scale = nullptr;
@@ -131,9 +156,9 @@ Value* reshape_leading(Graph& graph, Value* operand, const std::vector<Value*>& 
   return call(graph, "aten::reshape", {operand, list});
 }
 
-Bias insert_bias(Graph& graph, const std::vector<ScoreTerm>& terms) {
+Bias insert_bias(Graph& graph, const std::vector<ScoreTerm>& terms, Value* query, const MethodFacts& facts) {
   Bias bias;
-  for (auto term = terms.rbegin(); term != terms.rend(); ++term) bias = add_term(graph, bias, *term);
+  for (auto term = terms.rbegin(); term != terms.rend(); ++term) bias = add_term(graph, bias, *term, query, facts);
   if (bias.value) bias.value->setDebugName("attn_bias");
   return bias;
 }
@@ -207,10 +232,13 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Bac
     }
   }
 
+  const bool is_narrowed = site.casts_weights && strip_widening_casts(built.query.root, built.key.root);
   Value* query = materialise(graph, built.query);
   Value* product_query = query;
   Value* key = materialise(graph, built.key);
   Value* value = materialise(graph, built.value);
+  Value* const value_before = value;
+  if (is_narrowed) value = call(graph, "aten::type_as", {value, query});  // as it is, but where queries are wider
 
   const std::size_t level = operator_level(site);
   AttentionArguments arguments;
@@ -247,8 +275,9 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Bac
   arguments.softcap = site.softcap;
   arguments.zero_masked_rows = site.zero_masked_rows;
   arguments.grouped = built.repeats != 1;
-  const Bias bias = site.assumed_mask ? insert_assumed_mask(graph, site.assumed_mask, query, key, arguments, facts)
-                                      : insert_bias(graph, terms);
+  const Bias bias = site.assumed_mask
+                        ? insert_assumed_mask(graph, site.assumed_mask, query, key, arguments, facts)
+                        : insert_bias(graph, terms, backend == Backend::kPortable ? query : nullptr, facts);
   const InsertedAttention inserted = insert_attention(graph, backend, query, key, value, bias, arguments, facts);
   built.attention = inserted.node;
   Value* result = inserted.context;
@@ -259,7 +288,9 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Bac
     result = call(graph, "aten::flatten", {result, c10::IValue(0), c10::IValue(1)});
   }
   if (!site.output_order.empty()) result = call(graph, "aten::permute", {result, c10::IValue(site.output_order)});
+  if (is_narrowed) result = call(graph, "aten::type_as", {result, value_before});
   if (site.output_swapped) result = call(graph, "aten::transpose", {result, c10::IValue(-2), c10::IValue(-1)});
+  if (strides_matter(site.output)) result = call(graph, "aten::contiguous", {result});
   built.replacement = result;
   return built;
 }

@@ -62,8 +62,10 @@ InsertedAttention insert_attention(torch::jit::Graph& graph, Backend backend, to
                                    torch::jit::Value* key, torch::jit::Value* value, const Bias& bias,
                                    const AttentionArguments& arguments, const MethodFacts& facts);
 
-// What the terms come to, as one bias at the insertion point. The terms stand from the softmax inwards.
-Bias insert_bias(torch::jit::Graph& graph, const std::vector<ScoreTerm>& terms);
+// What the terms come to, as one bias at the insertion point. The terms stand from the softmax inwards. `query` is null
+// where the bias need not have its dtype.
+Bias insert_bias(torch::jit::Graph& graph, const std::vector<ScoreTerm>& terms, torch::jit::Value* query,
+                 const MethodFacts& facts);
 
 // The bias of a site whose causal mask callers hand down, and the argument that goes with it, at the insertion point.
 Bias insert_assumed_mask(torch::jit::Graph& graph, torch::jit::Value* mask, torch::jit::Value* query,

@@ -86,6 +86,8 @@ struct SiteWalk {
   std::vector<torch::jit::Node*> levels;
   std::vector<torch::jit::Node*> output_levels;  // reshapes of the weights between softmax and second product
 
+  bool casts_scores_to_half = false;    // after what the terms do, seen from the product
+  bool casts_weights = false;           // between softmax and second product
   bool zero_masked_rows = false;        // weights are set to zero where the mask hides a key
   std::vector<torch::jit::Node*> path;  // every node that the walk passed, for the checks of outside uses and aliasing
 };

@@ -13,6 +13,7 @@
 #include "survey/branches.h"
 #include "survey/canonicalise.h"
 #include "survey/method_facts.h"
+#include "survey/one_thread.h"
 #include "survey/probe.h"
 #include "survey/rules/attention_layer.h"
 #include "survey/rules/fast_path.h"
@@ -103,6 +104,17 @@ void check_is_not_channel_attention(const BuiltSite& built, const MethodFacts& f
   }
 }
 
+// A bias with more dimensions than the scores broadcasts them up; the operator's result has those of its operands.
+void check_bias_ranks(const SiteWalk& walk, const BuiltSite& built, const MethodFacts& facts) {
+  if (!built.leading_sizes.empty()) return;  // the layout that the scores are reshaped to has more
+  std::optional<std::int64_t> rank = facts.rank(built.query.root);
+  if (!rank && !built.query.order.empty()) rank = static_cast<std::int64_t>(built.query.order.size());
+  for (const ScoreTerm& term : walk.terms) {
+    const auto of_term = facts.rank(term.tensor);
+    if (rank && of_term && *of_term > *rank) throw Declined("a bias has more dimensions than the scores");
+  }
+}
+
 std::string describe_bias(const SiteWalk& walk) {
   bool additive = false;
   bool mask = false;
@@ -118,6 +130,7 @@ void propose(SiteWalk walk, const std::shared_ptr<Graph>& graph, const MethodFac
              Site& site) {
   const BuiltSite built = build_site(walk, *graph, facts, backend);
   check_is_not_channel_attention(built, facts);
+  check_bias_ranks(walk, built, facts);
   check_writers(walk, built, *graph);
   site.heads = operand_size(built.query, -3, facts);
   if (!built.leading_sizes.empty() && !site.heads) site.heads = facts.integer(built.leading_sizes.back());
@@ -187,6 +200,7 @@ struct Surroundings {
   std::function<bool(const std::string&)> selected;
   const AssumedMasks& assumed_masks;
   const MutableAttributes* mutable_attributes = nullptr;
+  std::shared_ptr<ProbeMemory> probes;
   bool has_nested_tensors = false;  // nn.TransformerEncoder packs padded batches and runs its layers on the result
 };
 
@@ -210,6 +224,7 @@ void survey_method(const torch::jit::Module& module, const std::string& path, co
   const std::shared_ptr<Graph> graph = canonical_copy(module, method, surroundings.mutable_attributes);
   if (!graph) return;
   MethodFacts facts(module, surroundings.mutable_attributes);
+  facts.remember_probes(surroundings.probes);
   if (const auto assumed = surroundings.assumed_masks.find({module.type().get(), method});
       assumed != surroundings.assumed_masks.end()) {
     for (const auto& [input, mask] : assumed->second) facts.assume(graph->inputs()[input], mask);
@@ -277,8 +292,13 @@ Survey survey_attention(const ModuleIndex& index, Backend backend,
                         const std::function<bool(const std::string& path)>& selected,
                         const AssumedMasks& assumed_masks) {
   Survey survey;
+  const OneThread one_thread;
   const at::NoGradGuard no_grad;
-  const Surroundings surroundings{backend, selected, assumed_masks, &index.mutable_attributes(),
+  const Surroundings surroundings{backend,
+                                  selected,
+                                  assumed_masks,
+                                  &index.mutable_attributes(),
+                                  std::make_shared<ProbeMemory>(),
                                   uses_nested_tensors(index)};
   for (const Instance& instance : index.instances()) survey_module(instance, surroundings, survey);
   return survey;

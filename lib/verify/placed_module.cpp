@@ -77,7 +77,7 @@ void PlacedModule::collect(const c10::intrusive_ptr<c10::ivalue::Object>& root) 
       if (value.isObject()) {
         if (seen.insert(&value.toObjectRef()).second) open.push_back(value.toObject());
       } else {
-        slots_.push_back({object, i, value, object->type()->is_parameter(i)});
+        slots_.push_back({object, i, value, object->type()->is_module() && object->type()->is_parameter(i)});
       }
     }
   }

@@ -55,8 +55,7 @@ Reason check_holders(const Path& path, const std::vector<Module>& instances, con
       return "instances of its type hold their projections differently";
     }
   }
-  if (instances_of(index.root(), type).size() != instances.size())
-    return "the type of the module is used elsewhere too";
+  if (index.count_of(type) != instances.size()) return "the type of the module is used elsewhere too";
   return std::nullopt;
 }
 

@@ -26,6 +26,8 @@ void record_mask(const ScoreStep& step, ScoreTerm::Kind kind, Value* mask, doubl
   const double value = std::isinf(fill) ? fill : fill * step.multiplier;
   if (!(value <= kMildestMask))
     throw Declined("masked scores are set to " + std::to_string(fill) + ", which hides nothing");
+  if (step.site.casts_scores_to_half && std::isfinite(value) && value < kLowestHalf)
+    throw Declined("scores are cast to float16 after a mask that it cannot hold");  // minus infinity there
   step.site.terms.push_back({kind, mask, 1, value, step.site.levels.size()});
 }
 

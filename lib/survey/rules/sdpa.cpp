@@ -166,7 +166,7 @@ void propose(const SdpaSite& sdpa, Graph& graph, const MethodFacts& facts, Backe
   if (sdpa.assumed_mask) {
     bias = insert_assumed_mask(graph, sdpa.assumed_mask, sdpa.query, sdpa.key, arguments, facts);
   } else if (sdpa.is_split) {
-    bias = insert_bias(graph, masks);
+    bias = insert_bias(graph, masks, nullptr, facts);
   } else if (Value* mask = sdpa.node->input(kMask); !facts.is_none(mask)) {
     bias.value = mask;
     masks = {term_of(mask, ScoreTerm::Kind::kAdditive)};

@@ -90,6 +90,7 @@ bool walk_weights(SiteWalk& site, const MethodFacts& facts) {
     }
     const bool is_cast = has_trait(consumer, kCasts | kCopies | kDetaches);
     if ((is_cast && consumer->input(0) == weights) || is_inactive_dropout(consumer, facts)) {
+      site.casts_weights = site.casts_weights || has_trait(consumer, kCasts);
       weights = consumer->output();
     } else if (consumer->kind() == aten::view || consumer->kind() == aten::reshape) {
       site.output_levels.push_back(consumer);

@@ -2,6 +2,7 @@
 // reshapes that give the scores another layout.
 #include <limits>
 
+#include "graph/dtypes.h"
 #include "survey/rules/rules.h"
 
 namespace flashconvert::survey {
@@ -44,6 +45,9 @@ bool step_row_maximum(ScoreStep step) {
 
 bool step_cast_or_copy(ScoreStep step) {
   if (!has_trait(step.scores->node(), kCasts | kCopies | kDetaches)) return false;
+  if (has_trait(step.scores->node(), kCasts) && named_dtype(step.scores->node()) == at::kHalf) {
+    step.site.casts_scores_to_half = true;
+  }
   step.scores = step.scores->node()->input(0);
   return true;
 }
