@@ -1,0 +1,86 @@
+"""A random model: its whole source text, a Python module that says how to make, call and export it.
+
+The text defines Model (the class that is exported), `inputs(b, l, s, variant)`, and constants for trial.py: EXPORT
+("script" or "trace"), DTYPE, ACTIONS (calls of exported methods), OPTIONS of the program, PRECISION (the least dtype that
+it casts to), LENGTHS, FAST_PATH (torch.backends.mha, while it is exported).
+"""
+
+import layers
+import operands
+import results
+import scores
+from decisions import Decisions
+from source import HEADER, Source
+
+SHORT = ((2, 5, 5), (1, 1, 1), (3, 9, 9), (2, 4, 9), (1, 40, 40), (1, 1, 12))
+LONG = (*SHORT, (2, 60, 60), (1, 300, 300), (1, 40, 300))
+
+
+def _attention(source) -> tuple[str, str]:
+    found = operands.write(source)
+    scores.write_product(source, found)
+    scores.write_steps(source, found)
+    scores.write_softmax(source)
+    scores.write_weights(source, found)
+    layout = scores.write_second_product(source, found)
+    return results.write(source, found, layout)
+
+
+def _body(source) -> tuple[str, str]:
+    kind = source.choose("model", "attention", "sdpa", "multihead attention", "encoder", simple=0.75)
+    if kind == "attention":
+        return _attention(source)
+    if kind == "sdpa":
+        source.let("weights", "torch.zeros(1)")
+        source.let("scores", "torch.zeros(1)")
+        found, layout = layers.write_sdpa(source)
+        return results.write(source, found, "bgrls" if layout == "bgrls" else layout)
+    result = layers.write_multihead_attention(source) if kind == "multihead attention" else layers.write_encoder(source)
+    return result, "Tuple[Tensor, Optional[Tensor]]" if "," in result and source.scripted else "Tensor"
+
+
+def _outer(source, kind: str, result_type: str) -> str:
+    """A parent that calls the model, and sets what the model's exported methods set."""
+    names = ", ".join(name for name, _, _ in source.arguments)
+    parameters = "".join(f", {name}: {type_name}" for name, type_name, _ in source.arguments)
+    core = {"child": "Core()", "scripted child": "torch.jit.script(Core().eval())", "twice": "Core()"}[kind]
+    lines = ["class Outer(nn.Module):", "    def __init__(self):", "        super().__init__()", f"        self.core = {core}", ""]
+    for held in source.used():
+        if held in source.setters:
+            setter = source.setters[held].replace("self.", "self.core.")
+            lines += ["    " + line if line else "" for line in setter.split("\n")]
+    lines += [f"    def forward(self{parameters}) -> {result_type}:"]
+    if kind == "twice" and result_type == "Tensor":
+        lines += [f"        return self.core({names}) + self.core({names})"]
+    else:
+        lines += [f"        return self.core({names})"]
+    return "\n".join(lines) + "\n"
+
+
+def write_model(decisions: Decisions) -> str:
+    """The source text for these decisions."""
+    export = decisions.choose("export", "script", "trace", simple=0.5)
+    parent = decisions.choose("parent", "none", "child", "twice", "scripted child", simple=0.8)
+    if parent == "scripted child" and export == "script":
+        parent = "child"
+    dtype = decisions.choose("dtype", "torch.float32", "torch.float64", "torch.float16", "torch.bfloat16", simple=0.6)
+    source = Source(decisions, export == "script", dtype)
+    result, result_type = _body(source)
+    text = HEADER + "\n" + source.model_class("Model" if parent == "none" else "Core", result, result_type)
+    if parent != "none":
+        text += "\n\n" + _outer(source, parent, result_type) + "\n\nModel = Outer\n"
+    options = decisions.choose("backend", [], ["--backend", "portable"], simple=0.75)
+    text += "\n\n" + source.inputs_function()
+    constants = {
+        "EXPORT": repr(export),
+        "DTYPE": dtype,
+        "ACTIONS": repr(source.actions() if export == "script" else []),
+        "OPTIONS": repr(options),
+        "PRECISION": source.precision or "None",
+        "VARIES": repr(any("variant" in made_of for _, _, made_of in source.arguments)),
+        "LENGTHS": repr(LONG if source.has_positions else SHORT),
+        "USED_AS": repr(decisions.choose("used as", "it is", "autocast", "half", "bfloat16", "frozen", "inference", simple=0.75)),
+        "GRADIENTS": repr(decisions.maybe("gradients", 0.35)),
+        "FAST_PATH": repr(not decisions.maybe("no fast path", 0.5)),
+    }
+    return text + "\n" + "".join(f"{name} = {value}\n" for name, value in constants.items())

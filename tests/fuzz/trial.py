@@ -1,0 +1,358 @@
+"""One model: exported from its source, converted, and run beside the original in every way that its source names."""
+
+import contextlib
+import linecache
+import pathlib
+import warnings
+from dataclasses import dataclass, field
+
+import torch
+import values
+from comparison import (
+    FLOAT64,
+    SLACK,
+    form_difference,
+    largest_distance,
+    leaves,
+    rounding_of,
+    stride_difference,
+)
+from converter import Conversion, Converter
+
+# The kinds of difference, the gravest first: a reduction keeps the first that a model has.
+KINDS = ("crash", "exit", "load", "raises", "structure", "shape", "float64", "values", "dtype", "state", "train", "argument",
+         "used as", "gradients", "requires_grad", "strides")  # fmt: skip
+
+
+@dataclass
+class Trial:
+    skipped: str | None = None  # why the source gave no model to compare
+    conversion: Conversion | None = None
+    differences: dict[str, str] = field(default_factory=dict)  # kind to the first of it, in words
+
+    def add(self, kind: str, words: str) -> None:
+        self.differences.setdefault(kind, words)
+
+    @property
+    def gravest(self) -> str | None:
+        return min(self.differences, key=KINDS.index) if self.differences else None
+
+
+def reseed(seed: int) -> None:
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed looks at every other device as well
+
+
+def namespace_of(text: str, name: str) -> dict:
+    """Runs the source text; torch.jit.script finds its lines."""
+    linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+    namespace = {"__name__": "generated"}
+    exec(compile(text, name, "exec"), namespace)
+    return namespace
+
+
+def seeded_inputs(namespace: dict, shape: tuple[int, int, int], variant: int, dtype: torch.dtype) -> tuple:
+    reseed(7919 * variant + 31 * shape[0] + 7 * shape[1] + shape[2])
+    drawn = namespace["inputs"](*shape, variant)
+    return tuple(in_dtype(value, dtype) for value in drawn)
+
+
+def in_dtype(value, dtype: torch.dtype):
+    """Floats in float64 stand for the model's dtype; a mask's lowest number stays finite."""
+    if not isinstance(value, torch.Tensor) or value.dtype != torch.float64 or dtype == torch.float64:
+        return value
+    limit = torch.finfo(dtype).max
+    return torch.where(value.isfinite(), value.clamp(-limit, limit), value).to(dtype)
+
+
+def export(namespace: dict) -> torch.jit.ScriptModule:
+    reseed(0)
+    model = namespace["Model"]().eval().to(namespace["DTYPE"])
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(namespace["FAST_PATH"])
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if namespace["EXPORT"] == "script":
+                return torch.jit.script(model)
+            example = seeded_inputs(namespace, namespace["LENGTHS"][0], values.ORDINARY, namespace["DTYPE"])
+            return torch.jit.trace(model, example, strict=False, check_trace=False)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+def copies(arguments: tuple) -> tuple:
+    return tuple(value.clone() if isinstance(value, torch.Tensor) else value for value in arguments)
+
+
+def call(module, arguments: tuple):
+    """The result and the arguments as the call left them, or the exception."""
+    given = copies(arguments)
+    reseed(3)
+    try:
+        return module(*given), given
+    except Exception as error:  # a model may raise whatever it likes
+        return error, given
+
+
+class Pair:
+    """The original and the converted module. `wide` are both in float64, which most comparisons share: what one of them
+    leaves in the modules' state, it leaves in both."""
+
+    def __init__(self, source: pathlib.Path, target: pathlib.Path, namespace: dict, trial: Trial):
+        self.source, self.target, self.namespace, self.trial = source, target, namespace, trial
+        self.dtype = namespace["DTYPE"]
+        self.wide = self.load(torch.float64)
+
+    def load(self, dtype: torch.dtype | None = None):
+        original, converted = torch.jit.load(self.source), torch.jit.load(self.target)
+        return (original, converted) if dtype is None else (original.to(dtype), converted.to(dtype))
+
+    @property
+    def variants(self) -> tuple[int, ...]:
+        return values.VARIANTS if self.namespace["VARIES"] else (values.ORDINARY,)
+
+    def inputs(self, shape, variant: int, dtype: torch.dtype) -> tuple:
+        return seeded_inputs(self.namespace, shape, variant, dtype)
+
+    def compare(self, kind: str, modules, arguments: tuple, floor: float, allowed=None, strides: bool = False) -> object:
+        """One call of each; gives the original's result. What is off by more than `floor` is held against `allowed`, a
+        function of that result which takes the trouble to find out."""
+        expected, left = call(modules[0], arguments)
+        if isinstance(expected, Exception):
+            return expected
+        given, left_converted = call(modules[1], arguments)
+        if isinstance(given, Exception):
+            self.trial.add("raises" if kind in ("values", "float64") else kind, f"raises {last_line(given)}")
+            return expected
+        form = form_difference(expected, given)
+        if form:
+            self.trial.add(form[0] if kind in ("values", "float64") else kind, form[1])
+        off = largest_distance(expected, given)
+        if off > floor and form is None:
+            limit = allowed(expected) if allowed else floor
+            if off > limit:
+                shapes = [list(leaf.shape) for leaf in arguments if isinstance(leaf, torch.Tensor)]
+                self.trial.add(kind, f"off by {off:.2g} of the scale, allowed {limit:.2g}, at {shapes}")
+        if largest_distance(left, left_converted) > FLOAT64:
+            self.trial.add("argument", "writes other values into an argument")
+        if strides and form is None and (words := stride_difference(expected, given)):
+            self.trial.add("strides", words)
+        return expected
+
+
+def last_line(error: Exception) -> str:
+    return str(error).strip().rpartition("\n")[2][:200]
+
+
+def _disturbed(module, arguments: tuple, expected, size: float) -> float:
+    """How far the original moves when each weight and input is off by one rounding."""
+    generator = torch.Generator().manual_seed(5)
+
+    def disturb(value):
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return value
+        return value * (1 + size * (2 * torch.rand(value.shape, generator=generator, dtype=torch.float64) - 1)).to(value.dtype)
+
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(disturb(parameter))
+    moved, _ = call(module, tuple(disturb(value) for value in arguments))
+    return 0.0 if isinstance(moved, Exception) else largest_distance(expected, moved)
+
+
+def in_float64(pair: Pair) -> None:
+    """Every shape, both modules in float64: what is left is another function, not another rounding."""
+    precision = pair.namespace["PRECISION"]
+    size = rounding_of(precision if precision in (torch.float16, torch.bfloat16) else torch.float32)
+    floor = SLACK * size if precision else FLOAT64
+    for number, shape in enumerate(pair.namespace["LENGTHS"]):
+        for variant in pair.variants if number in (0, 2) else (values.ORDINARY,):
+            arguments = pair.inputs(shape, variant, torch.float64)
+
+            def allowed(expected, arguments=arguments):
+                return max(floor, 20 * _disturbed(pair.load(torch.float64)[0], arguments, expected, size))
+
+            pair.compare("float64", pair.wide, arguments, floor, allowed)
+
+
+def in_own_dtype(pair: Pair) -> None:
+    """As a user runs it, the first shape several times so that torch optimises it."""
+    modules = pair.load()
+    size = rounding_of(min((pair.dtype, pair.namespace["PRECISION"] or pair.dtype), key=lambda dtype: -rounding_of(dtype)))
+    first = pair.namespace["LENGTHS"][0]
+    for turn, shape in enumerate((first, first, first, *pair.namespace["LENGTHS"][1:3])):
+        for variant in pair.variants[: 1 if 0 < turn < 3 else 2]:
+            arguments = pair.inputs(shape, variant, pair.dtype)
+
+            def allowed(expected, arguments=arguments):
+                exact, _ = call(pair.load(torch.float64)[0], tuple(widened(value) for value in arguments))
+                off = largest_distance(exact, expected) if not isinstance(exact, Exception) else 0.0
+                off = off if off < 0.3 else 0.0
+                return 4 * off + SLACK * size + 20 * _disturbed(pair.load()[0], arguments, expected, size)
+
+            pair.compare("values", modules, arguments, SLACK * size, allowed, strides=turn == 0)
+
+
+def widened(value):
+    return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
+def after_actions(pair: Pair) -> None:
+    """Exported methods change what the model holds; every call of one is followed by runs."""
+    shapes = pair.namespace["LENGTHS"][:2]
+    for action in pair.namespace["ACTIONS"]:
+        for module in pair.wide:
+            with contextlib.suppress(RuntimeError):
+                eval(f"module.{action}", {"module": module, "torch": torch})
+        for shape in shapes:
+            for _ in range(2):
+                pair.compare("state", pair.wide, pair.inputs(shape, values.ORDINARY, torch.float64), 1e-4)
+
+
+def in_training(pair: Pair) -> None:
+    modules = tuple(module.train() for module in pair.wide)
+    arguments = pair.inputs(pair.namespace["LENGTHS"][0], values.ORDINARY, torch.float64)
+    expected, _ = call(modules[0], arguments)
+    again, _ = call(lambda *given: (reseed(4), modules[0](*given))[1], arguments)
+    if isinstance(expected, Exception) or isinstance(again, Exception):
+        return
+    is_random = largest_distance(expected, again) > FLOAT64
+    if not is_random:
+        pair.compare("train", modules, arguments, 1e-4)
+    else:
+        given, _ = call(modules[1], arguments)
+        other, _ = call(lambda *given: (reseed(4), modules[1](*given))[1], arguments)
+        if not isinstance(given, Exception) and not largest_distance(given, other) > FLOAT64:
+            pair.trial.add("train", "no longer random")
+    for module in modules:
+        module.eval()
+    pair.compare("train", modules, arguments, 1e-4)
+
+
+def gradients(pair: Pair) -> None:
+    """Of inputs and of the parameters that both have, through a random sum of each output."""
+    for variant in pair.variants[:2]:
+        found = []
+        for module in pair.wide:
+            module.zero_grad()
+            arguments = copies(pair.inputs(pair.namespace["LENGTHS"][0], variant, torch.float64))
+            wanted = [value for value in arguments if isinstance(value, torch.Tensor) and value.is_floating_point()]
+            wanted = [value.requires_grad_() for value in wanted]
+            try:
+                # Through copies, so that a model may write to its arguments.
+                outputs = module(*(value * 1 if isinstance(value, torch.Tensor) and value.requires_grad else value for value in arguments))
+                outputs = [leaf for leaf in leaves(outputs) if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+                reseed(11)
+                sum((leaf * torch.randn(leaf.shape, dtype=leaf.dtype)).sum() for leaf in outputs).backward()
+                found.append([value.grad for value in wanted] + [dict(module.named_parameters())])
+            except Exception as error:
+                found.append(error)
+        _compare_gradients(pair.trial, *found)
+
+
+def _compare_gradients(trial: Trial, expected, given) -> None:
+    if isinstance(expected, Exception):
+        return
+    if isinstance(given, Exception):
+        trial.add("gradients", f"raises {last_line(given)}")
+        return
+    of_parameters = expected.pop(), given.pop()
+    names = [name for name in of_parameters[0] if name in of_parameters[1]]
+    pairs = list(zip(expected, given)) + [(of_parameters[0][name].grad, of_parameters[1][name].grad) for name in names]
+    for one, other in pairs:
+        if (one is None) != (other is None):
+            trial.add("gradients", f"{'none' if other is None else 'one'} where the original has {'none' if one is None else 'one'}")
+        elif one is not None and (off := distance_of_gradients(one, other)) > 1e-4:
+            trial.add("gradients", f"off by {off:.2g} of the scale")
+
+
+def distance_of_gradients(one: torch.Tensor, other: torch.Tensor) -> float:
+    if max(one.abs().nan_to_num(0).max().item(), other.abs().nan_to_num(0).max().item()) < 1e-9 and not one.isnan().any():
+        return 0.0 if not other.isnan().any() else float("inf")
+    return largest_distance(one, other)
+
+
+def used_as(pair: Pair) -> None:
+    """The file as other programs use it: cast, frozen, under autocast, in inference mode."""
+    use = pair.namespace["USED_AS"]
+    shape = pair.namespace["LENGTHS"][0]
+    dtype = {"half": torch.float16, "bfloat16": torch.bfloat16}.get(use, pair.dtype)
+    modules = pair.load(dtype if use in ("half", "bfloat16") else None)
+    if use == "frozen":
+        try:
+            frozen = torch.jit.freeze(modules[0])
+        except Exception:  # torch cannot freeze it
+            return
+        try:
+            modules = (frozen, torch.jit.freeze(modules[1]))
+        except Exception as error:
+            pair.trial.add("used as", f"freezing raises {last_line(error)}")
+            return
+    around = contextlib.nullcontext()
+    if use == "autocast":
+        around = torch.autocast("cpu", torch.bfloat16)
+    elif use == "inference":
+        around = torch.inference_mode()
+    coarse = torch.bfloat16 if use == "autocast" else dtype
+    limit = 1e-4 if coarse in (torch.float32, torch.float64) else SLACK * rounding_of(coarse)
+    for variant in pair.variants[:2]:
+        arguments = pair.inputs(shape, variant, dtype)
+
+        def allowed(expected, arguments=arguments):
+            fresh = pair.load(dtype if use in ("half", "bfloat16") else None)[0]
+            return limit + 20 * _disturbed(fresh, arguments, expected, rounding_of(coarse))
+
+        with around:
+            pair.compare("used as", modules, arguments, limit, allowed)
+
+
+def run(text: str, name: str, converter: Converter, folder: pathlib.Path) -> Trial:
+    """Everything that is compared for the model of one source text."""
+    trial = Trial()
+    source, target = folder / "original.pt", folder / "converted.pt"
+    try:
+        namespace = namespace_of(text, name)
+        torch.jit.save(export(namespace), source)
+    except Exception as error:
+        trial.skipped = f"{type(error).__name__}: {last_line(error)}"
+        return trial
+    return run_saved(namespace, trial, converter, source, target)
+
+
+def run_saved(namespace: dict, trial: Trial, converter: Converter, source: pathlib.Path, target: pathlib.Path) -> Trial:
+    example, _ = call(torch.jit.load(source), seeded_inputs(namespace, namespace["LENGTHS"][0], 0, namespace["DTYPE"]))
+    if isinstance(example, Exception):
+        trial.skipped = f"does not run: {last_line(example)}"
+        return trial
+    trial.conversion = converter.convert(source, target, *namespace["OPTIONS"])
+    if trial.conversion.exit_code is None:
+        trial.add("crash", trial.conversion.signal)
+        return trial
+    if trial.conversion.exit_code != 0:
+        trial.add("exit", f"{trial.conversion.exit_code}: {trial.conversion.error}")
+        return trial
+    if target.read_bytes() == source.read_bytes():
+        return trial
+    pair = Pair(source, target, namespace, trial)
+    try:
+        pair.load()
+    except Exception as error:
+        trial.add("load", last_line(error))
+        return trial
+    compare_everything(pair)
+    return trial
+
+
+def compare_everything(pair: Pair) -> None:
+    with torch.no_grad():
+        in_own_dtype(pair)
+        with torch.jit.optimized_execution(False):  # faster at changing shapes; in_own_dtype has the executor's passes
+            in_float64(pair)
+            if pair.namespace["USED_AS"] != "it is":
+                used_as(pair)
+            in_training(pair)
+    with torch.jit.optimized_execution(False):
+        if pair.namespace["GRADIENTS"]:
+            gradients(pair)
+        with torch.no_grad():
+            after_actions(pair)
