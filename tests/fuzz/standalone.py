@@ -31,7 +31,7 @@ def main(script: dict, path: str) -> None:
         converter = Converter(program, folder)
         found = trial.Trial()
         source, target = folder / "original.pt", folder / "converted.pt"
-        namespace = {**DEFAULTS, **script}
+        namespace = {**DEFAULTS, **script, "SOURCE": pathlib.Path(path).read_text().partition("if __name__")[0]}
         torch.jit.save(trial.export(namespace), source)
         trial.run_saved(namespace, found, converter, source, target)
         converter.close()

@@ -3,6 +3,7 @@
 import contextlib
 import linecache
 import pathlib
+import re
 import warnings
 from dataclasses import dataclass, field
 
@@ -102,10 +103,40 @@ class Pair:
         self.source, self.target, self.namespace, self.trial = source, target, namespace, trial
         self.dtype = namespace["DTYPE"]
         self.wide = self.load(torch.float64)
+        self._exact: torch.jit.ScriptModule | None = None
 
     def load(self, dtype: torch.dtype | None = None):
         original, converted = torch.jit.load(self.source), torch.jit.load(self.target)
         return (original, converted) if dtype is None else (original.to(dtype), converted.to(dtype))
+
+    @property
+    def wide_floor(self) -> float:
+        """What two right models may be apart in float64 by themselves."""
+        precision = self.namespace["PRECISION"]
+        return SLACK * rounding_of(precision) if precision else FLOAT64
+
+    def exact(self) -> torch.jit.ScriptModule:
+        """The original in float64, and without what it casts to fewer bits inside where its source is known."""
+        if self._exact is None:
+            text = self.namespace.get("SOURCE")
+            if text and self.namespace["PRECISION"]:
+                widened_text = re.sub(r"\.to\(torch\.\w+\)|\.float\(\)", ".to(torch.float64)", text.partition("def inputs(")[0])
+                widened_text = re.sub(r"dtype=torch\.float(32|16)\)", "dtype=torch.float64)", widened_text)
+                script = namespace_of(widened_text + text.removeprefix(text.partition("def inputs(")[0]), "<exact>")
+                self._exact = export({**self.namespace, **script, "DTYPE": torch.float64})
+                self._exact.load_state_dict(self.load(torch.float64)[0].state_dict())
+            else:
+                self._exact = self.load(torch.float64)[0]
+        return self._exact
+
+    def allowance(self, arguments: tuple, expected, dtype: torch.dtype, modules=None) -> float:
+        """From how far the original itself is off in this dtype, and from how far one rounding of its inputs moves it."""
+        size = rounding_of(lower(dtype, self.namespace["PRECISION"]))
+        off = 0.0
+        with contextlib.suppress(Exception):
+            off = largest_distance(call(self.exact(), tuple(widened(value) for value in arguments))[0], expected)
+        off = off if off < 0.3 else 0.0
+        return 6 * off + 20 * _disturbed((modules or self.load(dtype))[0], arguments, expected, size)
 
     @property
     def variants(self) -> tuple[int, ...]:
@@ -114,22 +145,21 @@ class Pair:
     def inputs(self, shape, variant: int, dtype: torch.dtype) -> tuple:
         return seeded_inputs(self.namespace, shape, variant, dtype)
 
-    def compare(self, kind: str, modules, arguments: tuple, floor: float, allowed=None, strides: bool = False) -> object:
-        """One call of each; gives the original's result. What is off by more than `floor` is held against `allowed`, a
-        function of that result which takes the trouble to find out."""
+    def compare(self, kind: str, modules, arguments: tuple, floor: float, dtype: torch.dtype, strides: bool = False) -> None:
+        """One call of each. What is off by more than `floor` is held against the original's own error in this dtype."""
         expected, left = call(modules[0], arguments)
         if isinstance(expected, Exception):
-            return expected
+            return
         given, left_converted = call(modules[1], arguments)
         if isinstance(given, Exception):
             self.trial.add("raises" if kind in ("values", "float64") else kind, f"raises {last_line(given)}")
-            return expected
+            return
         form = form_difference(expected, given)
         if form:
             self.trial.add(form[0] if kind in ("values", "float64") else kind, form[1])
         off = largest_distance(expected, given)
         if off > floor and form is None:
-            limit = allowed(expected) if allowed else floor
+            limit = floor + self.allowance(arguments, expected, dtype)
             if off > limit:
                 shapes = [list(leaf.shape) for leaf in arguments if isinstance(leaf, torch.Tensor)]
                 self.trial.add(kind, f"off by {off:.2g} of the scale, allowed {limit:.2g}, at {shapes}")
@@ -137,7 +167,6 @@ class Pair:
             self.trial.add("argument", "writes other values into an argument")
         if strides and form is None and (words := stride_difference(expected, given)):
             self.trial.add("strides", words)
-        return expected
 
 
 def last_line(error: Exception) -> str:
@@ -162,35 +191,24 @@ def _disturbed(module, arguments: tuple, expected, size: float) -> float:
 
 def in_float64(pair: Pair) -> None:
     """Every shape, both modules in float64: what is left is another function, not another rounding."""
-    precision = pair.namespace["PRECISION"]
-    size = rounding_of(precision if precision in (torch.float16, torch.bfloat16) else torch.float32)
-    floor = SLACK * size if precision else FLOAT64
     for number, shape in enumerate(pair.namespace["LENGTHS"]):
         for variant in pair.variants if number in (0, 2) else (values.ORDINARY,):
-            arguments = pair.inputs(shape, variant, torch.float64)
-
-            def allowed(expected, arguments=arguments):
-                return max(floor, 20 * _disturbed(pair.load(torch.float64)[0], arguments, expected, size))
-
-            pair.compare("float64", pair.wide, arguments, floor, allowed)
+            pair.compare("float64", pair.wide, pair.inputs(shape, variant, torch.float64), pair.wide_floor, torch.float64)
 
 
 def in_own_dtype(pair: Pair) -> None:
     """As a user runs it, the first shape several times so that torch optimises it."""
     modules = pair.load()
-    size = rounding_of(min((pair.dtype, pair.namespace["PRECISION"] or pair.dtype), key=lambda dtype: -rounding_of(dtype)))
+    floor = SLACK * rounding_of(lower(pair.dtype, pair.namespace["PRECISION"]))
     first = pair.namespace["LENGTHS"][0]
     for turn, shape in enumerate((first, first, first, *pair.namespace["LENGTHS"][1:3])):
         for variant in pair.variants[: 1 if 0 < turn < 3 else 2]:
-            arguments = pair.inputs(shape, variant, pair.dtype)
+            pair.compare("values", modules, pair.inputs(shape, variant, pair.dtype), floor, pair.dtype, strides=turn == 0)
 
-            def allowed(expected, arguments=arguments):
-                exact, _ = call(pair.load(torch.float64)[0], tuple(widened(value) for value in arguments))
-                off = largest_distance(exact, expected) if not isinstance(exact, Exception) else 0.0
-                off = off if off < 0.3 else 0.0
-                return 4 * off + SLACK * size + 20 * _disturbed(pair.load()[0], arguments, expected, size)
 
-            pair.compare("values", modules, arguments, SLACK * size, allowed, strides=turn == 0)
+def lower(dtype: torch.dtype, precision: torch.dtype | None) -> torch.dtype:
+    """The one of the two that rounds more. In float64, a cast to float32 or no cast counts as float32's rounding."""
+    return max(dtype, precision or torch.float32, key=rounding_of)
 
 
 def widened(value):
@@ -206,7 +224,7 @@ def after_actions(pair: Pair) -> None:
                 eval(f"module.{action}", {"module": module, "torch": torch})
         for shape in shapes:
             for _ in range(2):
-                pair.compare("state", pair.wide, pair.inputs(shape, values.ORDINARY, torch.float64), 1e-4)
+                pair.compare("state", pair.wide, pair.inputs(shape, values.ORDINARY, torch.float64), pair.wide_floor, torch.float64)
 
 
 def in_training(pair: Pair) -> None:
@@ -218,7 +236,7 @@ def in_training(pair: Pair) -> None:
         return
     is_random = largest_distance(expected, again) > FLOAT64
     if not is_random:
-        pair.compare("train", modules, arguments, 1e-4)
+        pair.compare("train", modules, arguments, pair.wide_floor, torch.float64)
     else:
         given, _ = call(modules[1], arguments)
         other, _ = call(lambda *given: (reseed(4), modules[1](*given))[1], arguments)
@@ -226,7 +244,7 @@ def in_training(pair: Pair) -> None:
             pair.trial.add("train", "no longer random")
     for module in modules:
         module.eval()
-    pair.compare("train", modules, arguments, 1e-4)
+    pair.compare("train", modules, arguments, pair.wide_floor, torch.float64)
 
 
 def gradients(pair: Pair) -> None:
@@ -294,16 +312,10 @@ def used_as(pair: Pair) -> None:
     elif use == "inference":
         around = torch.inference_mode()
     coarse = torch.bfloat16 if use == "autocast" else dtype
-    limit = 1e-4 if coarse in (torch.float32, torch.float64) else SLACK * rounding_of(coarse)
+    floor = SLACK * rounding_of(lower(coarse, pair.namespace["PRECISION"]))
     for variant in pair.variants[:2]:
-        arguments = pair.inputs(shape, variant, dtype)
-
-        def allowed(expected, arguments=arguments):
-            fresh = pair.load(dtype if use in ("half", "bfloat16") else None)[0]
-            return limit + 20 * _disturbed(fresh, arguments, expected, rounding_of(coarse))
-
         with around:
-            pair.compare("used as", modules, arguments, limit, allowed)
+            pair.compare("used as", modules, pair.inputs(shape, variant, dtype), floor, coarse)
 
 
 def run(text: str, name: str, converter: Converter, folder: pathlib.Path) -> Trial:
@@ -311,7 +323,7 @@ def run(text: str, name: str, converter: Converter, folder: pathlib.Path) -> Tri
     trial = Trial()
     source, target = folder / "original.pt", folder / "converted.pt"
     try:
-        namespace = namespace_of(text, name)
+        namespace = {**namespace_of(text, name), "SOURCE": text}
         torch.jit.save(export(namespace), source)
     except Exception as error:
         trial.skipped = f"{type(error).__name__}: {last_line(error)}"
