@@ -17,8 +17,11 @@ class Conversion:
     exit_code: int | None  # None: a signal ended it
     signal: str | None = None
     error: str = ""
-    sites: list[dict] = field(default_factory=list)
-    renamed: list[dict] = field(default_factory=list)
+    report: dict = field(default_factory=dict)
+
+    @property
+    def sites(self) -> list[dict]:
+        return self.report.get("attention", [])
 
     @property
     def fused(self) -> int:
@@ -77,12 +80,7 @@ class Converter:
         if os.WIFSIGNALED(status):
             return Conversion(None, signal.Signals(os.WTERMSIG(status)).name)
         found = json.loads(report.read_text()) if report.exists() else {}
-        return Conversion(
-            os.WEXITSTATUS(status),
-            error=found.get("error") or self._last_words(),
-            sites=found.get("attention", []),
-            renamed=found.get("renamed", []),
-        )
+        return Conversion(os.WEXITSTATUS(status), error=found.get("error") or self._last_words(), report=found)
 
     def _last_words(self) -> str:
         self._log.seek(0)

@@ -1,5 +1,9 @@
 """Generated models as scripts of their own: `python SCRIPT flashconvert` prints what differs and exits 1 where anything
-does."""
+does, 2 where torch itself does not take the model.
+
+A script defines Model and inputs(b, l, s, variant), and any of the constants below. What no comparison of outputs shows,
+its function check(conversion, source, target) may find in the report and in both files: it gives a list of complaints.
+"""
 
 import pathlib
 import sys
@@ -12,16 +16,48 @@ from converter import Converter, operators_of
 
 DEFAULTS = {"EXPORT": "script", "DTYPE": torch.float32, "ACTIONS": [], "OPTIONS": [], "PRECISION": None, "VARIES": True,
             "LENGTHS": ((2, 5, 5), (1, 1, 1), (3, 9, 9), (1, 40, 40), (2, 60, 60), (1, 300, 300)), "USED_AS": "it is",
-            "GRADIENTS": True, "FAST_PATH": True}  # fmt: skip
+            "GRADIENTS": True, "STRIDES": True, "FAST_PATH": True}  # fmt: skip
+
+LEAD = '''\
+"""{note}"""
+
+import os
+import sys
+
+sys.path.insert(0, os.environ.get("FUZZ", {folder!r}))
+'''
+END = '''
+
+if __name__ == "__main__":
+    import standalone
+
+    standalone.main(globals(), __file__)
+'''
 
 
 def as_script(text: str, note: str) -> str:
-    lead = f'"""{note}"""\nimport os\nimport sys\n\nsys.path.insert(0, os.environ.get("FUZZ", {str(pathlib.Path(__file__).parent)!r}))\n'
-    return lead + text + '\n\nif __name__ == "__main__":\n    import standalone\n\n    standalone.main(globals(), __file__)\n'
+    return LEAD.format(note=note, folder=str(pathlib.Path(__file__).parent)) + text.rstrip("\n") + "\n" + END
+
+
+def judge(script: dict, text: str, converter: Converter, folder: pathlib.Path) -> trial.Trial:
+    """Exports the script's Model, converts it and compares everything that the script's constants name."""
+    found = trial.Trial()
+    source, target = folder / "original.pt", folder / "converted.pt"
+    namespace = {**DEFAULTS, **script, "SOURCE": text.removesuffix(END)}
+    try:
+        torch.jit.save(trial.export(namespace), source)
+    except Exception as error:
+        found.skipped = f"{type(error).__name__}: {error}"
+        return found
+    trial.run_saved(namespace, found, converter, source, target)
+    if "check" in script and found.conversion and found.conversion.exit_code == 0:
+        for words in script["check"](found.conversion, source, target):
+            found.add("report", words)
+    return found
 
 
 def main(script: dict, path: str) -> None:
-    """Exports the script's Model, converts it, compares everything that the script's constants name, and ends the process."""
+    """What a script does when it is run; ends the process."""
     warnings.filterwarnings("ignore")
     program = pathlib.Path(sys.argv[1])
     torch.set_num_threads(1)
@@ -29,11 +65,7 @@ def main(script: dict, path: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         converter = Converter(program, folder)
-        found = trial.Trial()
-        source, target = folder / "original.pt", folder / "converted.pt"
-        namespace = {**DEFAULTS, **script, "SOURCE": pathlib.Path(path).read_text().partition("if __name__")[0]}
-        torch.jit.save(trial.export(namespace), source)
-        trial.run_saved(namespace, found, converter, source, target)
+        found = judge(script, pathlib.Path(path).read_text(), converter, folder)
         converter.close()
     for site in found.conversion.sites if found.conversion else []:
         print(f"{site['path'] or '(root)'}  {site['status']}: {site['reason'] or ''}")
