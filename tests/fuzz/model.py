@@ -82,6 +82,7 @@ def write_model(decisions: Decisions) -> str:
         "USED_AS": repr(decisions.choose("used as", "it is", "autocast", "half", "bfloat16", "frozen", "inference", simple=0.75)),
         "GRADIENTS": repr(decisions.maybe("gradients", 0.35)),
         "STRIDES": "True",
+        "TRAINS": "True",
         "FAST_PATH": repr(not decisions.maybe("no fast path", 0.5)),
     }
     return text + "\n" + "".join(f"{name} = {value}\n" for name, value in constants.items())

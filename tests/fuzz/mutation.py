@@ -215,6 +215,7 @@ def namespace_of(inputs: list[tuple]) -> dict:
         "USED_AS": "it is",
         "GRADIENTS": False,
         "STRIDES": True,
+        "TRAINS": True,
     }
 
 

@@ -1,14 +1,19 @@
 """Makes a failing model small: sets its decisions to the simplest, many at a time and then one by one, as long as the
 model still fails in the same way."""
 
+import time
 from collections.abc import Callable
 
 from decisions import Decisions
 from model import write_model
 
 
+SECONDS = 100  # for one model
+
+
 def reduced(made: dict[str, int], fails: Callable[[str], bool]) -> dict[str, int]:
     """The decisions that are left; `fails` tells of a source text whether it does."""
+    deadline = time.monotonic() + SECONDS
 
     def try_out(decisions: dict[str, int]) -> dict[str, int] | None:
         repeated = Decisions(made=decisions)
@@ -20,6 +25,8 @@ def reduced(made: dict[str, int], fails: Callable[[str], bool]) -> dict[str, int
     while changed:
         changed = False
         for candidate in _simpler(current):
+            if time.monotonic() > deadline:
+                return current
             found = try_out(candidate)
             if found is not None and _size(found) < _size(current):
                 current, changed = found, True

@@ -16,7 +16,7 @@ from converter import Converter, operators_of
 
 DEFAULTS = {"EXPORT": "script", "DTYPE": torch.float32, "ACTIONS": [], "OPTIONS": [], "PRECISION": None, "VARIES": True,
             "LENGTHS": ((2, 5, 5), (1, 1, 1), (3, 9, 9), (1, 40, 40), (2, 60, 60), (1, 300, 300)), "USED_AS": "it is",
-            "GRADIENTS": True, "STRIDES": True, "FAST_PATH": True}  # fmt: skip
+            "GRADIENTS": True, "STRIDES": True, "TRAINS": True, "FAST_PATH": True}  # fmt: skip
 
 LEAD = '''\
 """{note}"""
