@@ -32,7 +32,9 @@ class Lengths:
 
 
 def _given(source, place: str, lengths: Lengths, layout: str) -> Mask:
-    dims = source.choose(f"{place}.dims", "bs", "ls", "bls", "bhls", "s", "hls", "1ls", "11bls", "b1ls", "1s", simple=0.3)
+    dims = source.choose(
+        f"{place}.dims", "bs", "ls", "bls", "bhls", "s", "hls", "1ls", "11bls", "b1ls", "1s", simple=0.3
+    )
     if "h" in dims and "h" not in layout:
         dims = "bls"
     sizes = ", ".join(lengths.input_sizes.get(dim, dim) for dim in dims)
@@ -43,7 +45,9 @@ def _given(source, place: str, lengths: Lengths, layout: str) -> Mask:
     elif kind == "integer":
         made = f"values.zeros_and_ones({sizes}, variant=variant)"
     elif kind == "additive":
-        fill = source.choose(f"{place}.hidden_by", 'float("-inf")', "-1e4", "-1e9", "torch.finfo(torch.float32).min", "-65504.0")
+        fill = source.choose(
+            f"{place}.hidden_by", 'float("-inf")', "-1e4", "-1e9", "torch.finfo(torch.float32).min", "-65504.0"
+        )
         made = f"values.additive({sizes}, variant=variant, fill={fill})"
     else:
         made = f"values.normal({sizes})" + (f".to(torch.{kind})" if kind != "bias" else "")
@@ -200,4 +204,11 @@ def apply(source, place: str, scores: str, lengths: Lengths, layout: str) -> Non
 
 
 def sizes_of_inputs(self_attention: bool) -> dict[str, str]:
-    return {"b": "b", "h": str(HEADS), "g": str(KEY_HEADS), "l": "l", "s": "l" if self_attention else "s", "d": str(FEATURES)}
+    return {
+        "b": "b",
+        "h": str(HEADS),
+        "g": str(KEY_HEADS),
+        "l": "l",
+        "s": "l" if self_attention else "s",
+        "d": str(FEATURES),
+    }

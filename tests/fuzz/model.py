@@ -44,7 +44,13 @@ def _outer(source, kind: str, result_type: str) -> str:
     names = ", ".join(name for name, _, _ in source.arguments)
     parameters = "".join(f", {name}: {type_name}" for name, type_name, _ in source.arguments)
     core = {"child": "Core()", "scripted child": "torch.jit.script(Core().eval())", "twice": "Core()"}[kind]
-    lines = ["class Outer(nn.Module):", "    def __init__(self):", "        super().__init__()", f"        self.core = {core}", ""]
+    lines = [
+        "class Outer(nn.Module):",
+        "    def __init__(self):",
+        "        super().__init__()",
+        f"        self.core = {core}",
+        "",
+    ]
     for held in source.used():
         if held in source.setters:
             setter = source.setters[held].replace("self.", "self.core.")
@@ -79,7 +85,9 @@ def write_model(decisions: Decisions) -> str:
         "PRECISION": source.precision or "None",
         "VARIES": repr(any("variant" in made_of for _, _, made_of in source.arguments)),
         "LENGTHS": repr(LONG if source.has_positions else SHORT),
-        "USED_AS": repr(decisions.choose("used as", "it is", "autocast", "half", "bfloat16", "frozen", "inference", simple=0.75)),
+        "USED_AS": repr(
+            decisions.choose("used as", "it is", "autocast", "half", "bfloat16", "frozen", "inference", simple=0.75)
+        ),
         "GRADIENTS": repr(decisions.maybe("gradients", 0.35)),
         "STRIDES": "True",
         "TRAINS": "True",

@@ -15,9 +15,12 @@ import torch
 import trial
 from archive import Archive, calls_of
 from converter import Converter
+from exporting import widened
 
 TRIES = 12
-ATTENTION = re.compile(r"softmax|scaled_dot_product|multi_head_attention|encoder_layer_fwd|baddbmm|bmm|einsum|masked_fill|tri[lu]")
+ATTENTION = re.compile(
+    r"softmax|scaled_dot_product|multi_head_attention|encoder_layer_fwd|baddbmm|bmm|einsum|masked_fill|tri[lu]"
+)
 NEAR = 14  # lines
 
 # Operators that take the same arguments.
@@ -136,7 +139,12 @@ def _other_operand(lines: list[str], at: int, draw: random.Random) -> str | None
     """One operand replaced by another local that stands within a few lines."""
     near = [call.argument(line, 0) for line in lines[max(0, at - 8) : at] for call in calls_of(line) if call.arguments]
     names = sorted({name for name in near if name.isidentifier()})
-    spans = [span for call in calls_of(lines[at]) for span in call.arguments if lines[at][slice(*span)].strip().isidentifier()]
+    spans = [
+        span
+        for call in calls_of(lines[at])
+        for span in call.arguments
+        if lines[at][slice(*span)].strip().isidentifier()
+    ]
     if not names or not spans:
         return None
     first, last = draw.choice(spans)
@@ -159,7 +167,9 @@ def _use_again(lines: list[str], at: int, draw: random.Random) -> tuple[int, str
 
 def mutate(code: dict[str, list[str]], draw: random.Random) -> tuple[dict[str, list[str]], str] | None:
     """The code with one line changed, and the change in words."""
-    name = draw.choice([name for name, lines in code.items() if any(ATTENTION.search(line) for line in lines)] or sorted(code))
+    name = draw.choice(
+        [name for name, lines in code.items() if any(ATTENTION.search(line) for line in lines)] or sorted(code)
+    )
     lines = code[name]
     anchors = [at for at, line in enumerate(lines) if ATTENTION.search(line)] or range(len(lines))
     anchor = draw.choice(list(anchors))
@@ -204,7 +214,7 @@ def namespace_of(inputs: list[tuple]) -> dict:
     """What trial.py asks of a model: here the inputs that were saved, by number."""
     floats = [value.dtype for value in inputs[0] if isinstance(value, torch.Tensor) and value.is_floating_point()]
     return {
-        "inputs": lambda number, _length, _keys, _variant: tuple(trial.widened(value) for value in inputs[number]),
+        "inputs": lambda number, _length, _keys, _variant: tuple(widened(value) for value in inputs[number]),
         "LENGTHS": tuple((number, 0, 0) for number in range(len(inputs))),
         "DTYPE": floats[0] if floats else torch.float32,
         "EXPORT": "mutated",
@@ -236,17 +246,19 @@ def run(seed: int, models: pathlib.Path, converter: Converter, folder: pathlib.P
             torch.jit.load(source)
         except RuntimeError:
             continue
-        found = trial.run_saved(namespace, trial.Trial(), converter, source, target)
+        found = trial.run_saved(namespace, trial.Trial(), converter, (source, target))
         if not found.skipped:
             break
     if found.differences:
         before = unchanged(path, namespace, converter, target)
         found.differences = {
-            kind: f"{path.stem}, {changed[1]}: {words}" for kind, words in found.differences.items() if kind not in before
+            kind: f"{path.stem}, {changed[1]}: {words}"
+            for kind, words in found.differences.items()
+            if kind not in before
         }
     return found
 
 
 def unchanged(path: pathlib.Path, namespace: dict, converter: Converter, target: pathlib.Path) -> set[str]:
     """The kinds of difference that the model has as it is."""
-    return set(trial.run_saved(namespace, trial.Trial(), converter, path, target).differences)
+    return set(trial.run_saved(namespace, trial.Trial(), converter, (path, target)).differences)

@@ -50,17 +50,23 @@ def _packed(source, x: str, batch: str, length: str) -> tuple[str, str, str]:
     elif kind == "split":
         source.write(f"q0, k0, v0 = {packed}.split({WIDTH}, dim=2)")
     elif kind == "slices":
-        source.write(f"q0, k0, v0 = {packed}[..., :{WIDTH}], {packed}[:, :, {WIDTH}:-{WIDTH}], {packed}[..., -{WIDTH}:]")
+        source.write(
+            f"q0, k0, v0 = {packed}[..., :{WIDTH}], {packed}[:, :, {WIDTH}:-{WIDTH}], {packed}[..., -{WIDTH}:]"
+        )
     elif kind in ("unbind", "select"):
         source.let(packed, f"{packed}.reshape({batch}, {length}, 3, {HEADS}, {FEATURES}).permute(2, 0, 3, 1, 4)")
-        source.write(f"q, k, v = {packed}.unbind(0)" if kind == "unbind" else f"q, k, v = {packed}[0], {packed}[1], {packed}[2]")
+        source.write(
+            f"q, k, v = {packed}.unbind(0)" if kind == "unbind" else f"q, k, v = {packed}[0], {packed}[1], {packed}[2]"
+        )
     elif kind == "per head":
         source.let(packed, f"{packed}.view({batch}, {length}, {HEADS}, 3 * {FEATURES}).transpose(1, 2)")
         source.write(f"q, k, v = {packed}.chunk(3, -1)")
     else:
         source.let(packed, f"{packed}.view({batch}, {length}, {HEADS}, 3, {FEATURES})")
-        source.write(f"q, k, v = {packed}[:, :, :, 0].transpose(1, 2), {packed}[:, :, :, 1].transpose(1, 2), "
-                     f"{packed}[:, :, :, 2].transpose(1, 2)")
+        source.write(
+            f"q, k, v = {packed}[:, :, :, 0].transpose(1, 2), {packed}[:, :, :, 1].transpose(1, 2), "
+            f"{packed}[:, :, :, 2].transpose(1, 2)"
+        )
     for name in ("q0", "k0", "v0", "q", "k", "v"):
         source.types[name] = "Tensor"
     if kind in ("chunk", "split", "slices"):
@@ -119,7 +125,9 @@ def _group(source) -> str:
 
 def _given(source) -> Operands:
     """Three arguments with their heads."""
-    layout = source.choose("given.layout", "bhld", "nld", "bld", "blhd", "grouped", "lbhd", "narrow values", "wide batch")
+    layout = source.choose(
+        "given.layout", "bhld", "nld", "bld", "blhd", "grouped", "lbhd", "narrow values", "wide batch"
+    )
     head = {"bhld": f"{HEADS}, ", "narrow values": f"{HEADS}, ", "wide batch": f"{HEADS}, "}.get(layout, "")
     shapes = {
         "nld": (f"b * {HEADS}, l, {FEATURES}", f"b * {HEADS}, s, {FEATURES}"),
@@ -148,7 +156,20 @@ def _given(source) -> Operands:
 
 def _change(source, place: str) -> None:
     """One thing that happens to an operand before the product."""
-    kinds = ["none", "scale", "cast", "write", "rotary", "norm", "zero key", "cache", "contiguous", "half of scale", "slice", "detach"]
+    kinds = [
+        "none",
+        "scale",
+        "cast",
+        "write",
+        "rotary",
+        "norm",
+        "zero key",
+        "cache",
+        "contiguous",
+        "half of scale",
+        "slice",
+        "detach",
+    ]
     kind = source.choose(f"{place}.kind", *kinds, simple=0.45)
     name = source.choose(f"{place}.operand", "q", "k", "v")
     factor = source.choose(f"{place}.value", 0.5, 0.25, 2.0, -0.5, 0.0, 1.0)
@@ -158,13 +179,22 @@ def _change(source, place: str) -> None:
         source.let("q", f"q * {factor}")
         source.let("k", f"k * {factor}")
     elif kind == "cast":
-        dtype = source.cast_to(source.choose(f"{place}.to", "torch.float32", "torch.float64", "torch.float16", "torch.bfloat16"))
+        dtype = source.cast_to(
+            source.choose(f"{place}.to", "torch.float32", "torch.float64", "torch.float16", "torch.bfloat16")
+        )
         for operand in source.choose(f"{place}.cast", "qkv", "qk", "v", "q"):
             source.let(operand, f"{operand}.to({dtype})")
     elif kind == "write":
-        kept = source.let(source.fresh("copy"), source.choose(f"{place}.copy", f"{name} * 0.5", f"{name}[..., :2]", f"{name} + 0"))
-        source.write(source.choose(f"{place}.write", f"{name}.mul_({factor})", f"{name}[..., 0] = 0.0", f"{name}.add_(1.0)"))
-        source.let("q", source.choose(f"{place}.then", "q", f"q + {kept}.sum()", f"{kept} * 1.0 if q.shape == {kept}.shape else q"))
+        kept = source.let(
+            source.fresh("copy"), source.choose(f"{place}.copy", f"{name} * 0.5", f"{name}[..., :2]", f"{name} + 0")
+        )
+        source.write(
+            source.choose(f"{place}.write", f"{name}.mul_({factor})", f"{name}[..., 0] = 0.0", f"{name}.add_(1.0)")
+        )
+        source.let(
+            "q",
+            source.choose(f"{place}.then", "q", f"q + {kept}.sum()", f"{kept} * 1.0 if q.shape == {kept}.shape else q"),
+        )
     elif kind == "rotary":
         for operand, length in (("q", "lq"), ("k", "lk")):
             angle = f"torch.arange({length})[:, None] * 0.1"

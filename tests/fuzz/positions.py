@@ -120,7 +120,9 @@ def table(source, place: str, queries: str, keys: str) -> str:
     size = source.choose(f"{place}.stored", 0, 320, 64, 40, simple=0.5)
     c = source.choose(f"{place}.diagonal", 0, 1, -1, 2, -3, 8, 20)
     band = source.choose(f"{place}.band", 0, 3, 8, 32, simple=0.6)
-    ones = f"torch.ones({size}, {size}, dtype=torch.bool)" if size else f"torch.ones({queries}, {keys}, dtype=torch.bool)"
+    ones = (
+        f"torch.ones({size}, {size}, dtype=torch.bool)" if size else f"torch.ones({queries}, {keys}, dtype=torch.bool)"
+    )
     made = f"{ones}.tril({c})" if not source.maybe(f"{place}.upper", 0.15) else f"{ones}.triu({c})"
     if band:
         made = f"({made} & {ones}.triu(-{band}))"

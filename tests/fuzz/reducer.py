@@ -7,7 +7,6 @@ from collections.abc import Callable
 from decisions import Decisions
 from model import write_model
 
-
 SECONDS = 100  # for one model
 
 
@@ -43,7 +42,9 @@ def _simpler(current: dict[str, int]):
     for parts in (1, 2):
         groups = sorted({".".join(name.split(".")[:parts]) for name in current if "." in name})
         for group in groups:
-            rest = {name: index for name, index in current.items() if name != group and not name.startswith(group + ".")}
+            rest = {
+                name: index for name, index in current.items() if name != group and not name.startswith(group + ".")
+            }
             if len(rest) < len(current) - 1:
                 yield rest
     for name in sorted(current):

@@ -51,7 +51,9 @@ def _merge(source, operands: Operands, layout: str) -> None:
         out = source.member("out", f"nn.Linear({WIDTH}, {WIDTH})")
         source.let("result", f"{out}(result)", "out")
     if source.maybe("residual", 0.2):
-        source.let("result", source.choose("residual.kind", f"result + {operands.stream}", f"result.add_({operands.stream})"))
+        source.let(
+            "result", source.choose("residual.kind", f"result + {operands.stream}", f"result.add_({operands.stream})")
+        )
 
 
 def _use_again(source, operands: Operands) -> str:

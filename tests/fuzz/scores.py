@@ -156,7 +156,9 @@ def write_softmax(source) -> None:
     if module == "module" and dim in ("-1", "-2"):
         form = f"{source.member('softmax', f'nn.Softmax(dim={dim})')}({inner})"
     else:
-        form = source.choose("softmax", *forms[: 12 if source.choose("softmax.odd", False, True, simple=source.simple(0.6)) else 4])
+        form = source.choose(
+            "softmax", *forms[: 12 if source.choose("softmax.odd", False, True, simple=source.simple(0.6)) else 4]
+        )
     if "dtype=torch.float32" in form:
         source.cast_to("torch.float32")
     source.let("weights", form, "softmax")

@@ -6,7 +6,7 @@ method, a submodule), what a number is kept in and what a line depends on are de
 
 import re
 
-HEADER = '''\
+HEADER = """\
 import math
 from typing import List, Optional, Tuple
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import values
 
-'''
+"""
 
 HEADS, KEY_HEADS, FEATURES = 4, 2, 4
 WIDTH = HEADS * FEATURES
@@ -75,7 +75,9 @@ class Source:
 
     def let(self, name: str, expression: str, place: str = "", kind: str = "Tensor") -> str:
         """name = expression. With a `place`, the expression may stand in a function, a method or a module of its own."""
-        where = self.choose(f"{place}.stands", "inline", "function", "method", "module", simple=0.8) if place else "inline"
+        where = (
+            self.choose(f"{place}.stands", "inline", "function", "method", "module", simple=0.8) if place else "inline"
+        )
         if where != "inline" and expression != name:
             expression = self._elsewhere(expression, where, kind)
         if expression != name:
@@ -109,7 +111,14 @@ class Source:
         """An expression for a number: a literal, or something that is one when the model is exported."""
         kinds = ["literal", "tensor", "buffer", "parameter", "of sizes"]
         if self.scripted:
-            kinds += ["attribute", "set by a method", "set by forward", "in a list", "in a list that grows", "written buffer"]
+            kinds += [
+                "attribute",
+                "set by a method",
+                "set by forward",
+                "in a list",
+                "in a list that grows",
+                "written buffer",
+            ]
         kind = self.choose(f"{place}.kept", *kinds, simple=0.7)
         if kind == "literal":
             return repr(value)

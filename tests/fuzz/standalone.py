@@ -13,6 +13,7 @@ import warnings
 import torch
 import trial
 from converter import Converter, operators_of
+from exporting import export
 
 DEFAULTS = {"EXPORT": "script", "DTYPE": torch.float32, "ACTIONS": [], "OPTIONS": [], "PRECISION": None, "VARIES": True,
             "LENGTHS": ((2, 5, 5), (1, 1, 1), (3, 9, 9), (1, 40, 40), (2, 60, 60), (1, 300, 300)), "USED_AS": "it is",
@@ -26,13 +27,13 @@ import sys
 
 sys.path.insert(0, os.environ.get("FUZZ", {folder!r}))
 '''
-END = '''
+END = """
 
 if __name__ == "__main__":
     import standalone
 
     standalone.main(globals(), __file__)
-'''
+"""
 
 
 def as_script(text: str, note: str) -> str:
@@ -45,11 +46,11 @@ def judge(script: dict, text: str, converter: Converter, folder: pathlib.Path) -
     source, target = folder / "original.pt", folder / "converted.pt"
     namespace = {**DEFAULTS, **script, "SOURCE": text.removesuffix(END)}
     try:
-        torch.jit.save(trial.export(namespace), source)
+        torch.jit.save(export(namespace), source)
     except Exception as error:
         found.skipped = f"{type(error).__name__}: {error}"
         return found
-    trial.run_saved(namespace, found, converter, source, target)
+    trial.run_saved(namespace, found, converter, (source, target))
     if "check" in script and found.conversion and found.conversion.exit_code == 0:
         for words in script["check"](found.conversion, source, target):
             found.add("report", words)
