@@ -55,17 +55,32 @@ def _given(source, place: str, lengths: Lengths, layout: str) -> Mask:
     if optional:
         made += " if variant != values.ALL_VISIBLE else None"
     source.argument(name, "Optional[Tensor]" if optional else "Tensor", made)
+    if dims == "ls" and kind in ("hidden", "visible", "additive") and not optional:
+        parent = {
+            "hidden": "torch.ones({0}, {1}, dtype=torch.bool).triu(1)",
+            "visible": "torch.ones({0}, {1}, dtype=torch.bool).tril()",
+        }
+        source.handed[name] = parent.get(
+            kind, f"torch.full(({{0}}, {{1}}), {fill if kind == 'additive' else 0}).triu(1)"
+        )
     return Mask(name, dims, kind if kind in ("hidden", "visible", "integer") else "bias")
 
 
-def _of_positions(source, place: str, lengths: Lengths) -> Mask:
+def _of_positions(source, place: str, lengths: Lengths, layout: str) -> Mask:
     source.has_positions = True
+    if "scores" in source.types and source.maybe(f"{place}.of scores", 0.3):
+        lengths = Lengths("scores.size(-2)", "scores.size(-1)", lengths.input_sizes)
     if source.maybe(f"{place}.table", 0.35):
         made = positions.table(source, place, lengths.queries, lengths.keys)
     else:
         i, j = positions.write_places(source, place, lengths.queries, lengths.keys)
         made = positions.visible(source, place, i, j)
     name = source.let(source.fresh("seen"), made, f"{place}.made")
+    if layout == "bhls" and source.maybe(f"{place}.joined", 0.2):
+        keys = lengths.input_sizes["s"]
+        padding = source.argument(source.fresh("keep"), "Tensor", f"values.visible(b, {keys}, variant=variant)")
+        source.let(name, f"{name}[None, None] & {padding}[:, None, None, :]")
+        return Mask(name, "bhls", "visible")
     return Mask(name, "ls", source.choose(f"{place}.sense", "visible", "hidden", simple=0.8))
 
 
@@ -97,7 +112,9 @@ def make(source, place: str, lengths: Lengths, layout: str) -> Mask:
     kind = source.choose(f"{place}.from", "argument", "positions", "bias")
     if kind == "argument":
         return _given(source, place, lengths, layout)
-    return _of_positions(source, place, lengths) if kind == "positions" else _bias(source, place, lengths, layout)
+    return (
+        _of_positions(source, place, lengths, layout) if kind == "positions" else _bias(source, place, lengths, layout)
+    )
 
 
 def fitted(source, place: str, mask: Mask, layout: str) -> str:

@@ -40,33 +40,38 @@ def _body(source) -> tuple[str, str]:
 
 
 def _outer(source, kind: str, result_type: str) -> str:
-    """A parent that calls the model, and sets what the model's exported methods set."""
-    names = ", ".join(name for name, _, _ in source.arguments)
+    """A parent that calls the model, sets what its exported methods set, and may make a causal mask for it."""
+    names = [name for name, _, _ in source.arguments]
+    handed = source.handed if kind == "hands down" else {}
+    source.arguments = [argument for argument in source.arguments if argument[0] not in handed]
     parameters = "".join(f", {name}: {type_name}" for name, type_name, _ in source.arguments)
-    core = {"child": "Core()", "scripted child": "torch.jit.script(Core().eval())", "twice": "Core()"}[kind]
-    lines = [
-        "class Outer(nn.Module):",
-        "    def __init__(self):",
-        "        super().__init__()",
-        f"        self.core = {core}",
-        "",
-    ]
+    core = "torch.jit.script(Core().eval())" if kind == "scripted child" else "Core()"
+    lines = ["class Outer(nn.Module):", "    def __init__(self):", "        super().__init__()"]
+    lines += [f"        self.core = {core}", ""]
     for held in source.used():
         if held in source.setters:
             setter = source.setters[held].replace("self.", "self.core.")
             lines += ["    " + line if line else "" for line in setter.split("\n")]
     lines += [f"    def forward(self{parameters}) -> {result_type}:"]
-    if kind == "twice" and result_type == "Tensor":
-        lines += [f"        return self.core({names}) + self.core({names})"]
-    else:
-        lines += [f"        return self.core({names})"]
+    dim = 1 if "x" in names else -2
+    keys = "k" if "k" in names else "y" if "y" in names else names[0]
+    for name, made in handed.items():
+        lines += [f"        {name} = {made.format(f'{names[0]}.size({dim})', f'{keys}.size({dim})')}"]
+    called = f"self.core({', '.join(names)})"
+    lines += [
+        (
+            f"        return {called} + {called}"
+            if kind == "twice" and result_type == "Tensor"
+            else f"        return {called}"
+        )
+    ]
     return "\n".join(lines) + "\n"
 
 
 def write_model(decisions: Decisions) -> str:
     """The source text for these decisions."""
     export = decisions.choose("export", "script", "trace", simple=0.5)
-    parent = decisions.choose("parent", "none", "child", "twice", "scripted child", simple=0.8)
+    parent = decisions.choose("parent", "none", "child", "hands down", "twice", "scripted child", simple=0.75)
     if parent == "scripted child" and export == "script":
         parent = "child"
     dtype = decisions.choose("dtype", "torch.float32", "torch.float64", "torch.float16", "torch.bfloat16", simple=0.6)

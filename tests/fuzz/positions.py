@@ -28,6 +28,26 @@ def write_places(source, place: str, queries: str, keys: str) -> tuple[str, str]
     return i, j
 
 
+def _constant(source, place: str):
+    """A number that positions are held against, or an expression for one."""
+    c = source.choose(place, *CONSTANTS)
+    kinds = ("as it is", "kept", "sizes", "heads", "lengths", "table", "product")
+    kind = source.choose(f"{place}.told", *kinds, simple=0.75)
+    if kind == "as it is":
+        return c
+    if kind == "kept":
+        return source.number(place, c)
+    if kind in ("sizes", "heads"):
+        return f"({next(iter(source.types))}.size({-1 if kind == 'sizes' else 1}) * {c})"
+    if kind == "lengths":
+        return f"(lk // 2 + {c})"
+    if kind == "table":
+        held = source.buffer("table", f"torch.tensor([{c}, {c + 1}, {2 * c}])")
+        return source.choose(f"{place}.of table", f"{held}[1]", f"{held}.sum()", f"{held}.size(0) * {c}")
+    first, second = source.member("factor", "2"), source.member("factor", str(c))
+    return f"({first} * {second})" if source.scripted else f"(2 * {c})"
+
+
 def distance(source, place: str, i: str, j: str) -> str:
     """An expression of numbers over i and j."""
     kind = source.choose(f"{place}.of", "i - j", "j - i", "i", "j", "i + j", "|i - j|", simple=0.3)
@@ -39,9 +59,7 @@ def distance(source, place: str, i: str, j: str) -> str:
         "i + j": f"({i} + {j})",
         "|i - j|": f"({i} - {j}).abs()",
     }[kind]
-    c = source.choose(f"{place}.c", *CONSTANTS)
-    if source.maybe(f"{place}.keeps", 0.15):
-        c = source.number(f"{place}.constant", c)
+    c = _constant(source, f"{place}.c")
     forms = (
         base,
         f'torch.div({base}, {c}, rounding_mode="floor")',
@@ -70,7 +88,7 @@ def _comparison(source, place: str, i: str, j: str) -> str:
     operator = source.choose(f"{place}.compare", "<=", "<", ">=", ">", "==", "!=")
     right = source.choose(f"{place}.right", "constant", "distance", "same form", "of lengths", "negative")
     if right == "constant":
-        return f"({left} {operator} {source.number(f'{place}.limit', source.choose(f'{place}.limit', *CONSTANTS))})"
+        return f"({left} {operator} {_constant(source, f'{place}.limit')})"
     if right == "negative":
         return f"({left} {operator} -{source.choose(f'{place}.limit', *CONSTANTS)})"
     if right == "of lengths":
@@ -92,7 +110,7 @@ def visible(source, place: str, i: str, j: str, depth: int = 2) -> str:
             f"{place}.causal", f"({j} <= {i})", f"({i} >= {j})", f"({j} < {i} + 1)", f"({j} < {i})", f"({j} - {i} <= 0)"
         )
     if kind == "window":
-        return f"({i} - {j} < {source.number(f'{place}.window', source.choose(f'{place}.window', *CONSTANTS))})"
+        return f"({i} - {j} < {_constant(source, f'{place}.window')})"
     if kind == "chunk":
         c = source.choose(f"{place}.chunk", *reversed(CONSTANTS))
         floor = f'torch.div({{}}, {c}, rounding_mode="floor")'
@@ -129,6 +147,13 @@ def table(source, place: str, queries: str, keys: str) -> str:
     if not size:
         return made
     held = source.buffer("table", made)
+    if source.scripted:
+        change = source.choose(f"{place}.changed", "", "copied", "replaced", "by forward", simple=0.8)
+        if change in ("copied", "replaced"):
+            statement = f"{held}.copy_(value)" if change == "copied" else f"{held} = value"
+            source.setter(held, statement, "Tensor", f"torch.ones({size}, {size}, dtype=torch.bool).tril({c} + 2)")
+        elif change == "by forward":
+            source.at_end[held] = f"{held} = {held}.roll(1, 1)"
     return source.choose(
         f"{place}.cut",
         f"{held}[:{queries}, :{keys}]",

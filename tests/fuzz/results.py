@@ -21,6 +21,7 @@ def _views(result: str, layout: str) -> list[str]:
         f"{result} + (1.0 if {result}.is_contiguous() else 0.0)",
         f"{result}.view({result}.size(0) * {result}.size(1), -1)",
         f"{result}.reshape({result}.size(0), -1)",
+        f"{result}.transpose(-2, -1).view({result}.size(0), -1)",
     ]
     if layout == "bhls":
         forms += [

@@ -29,7 +29,6 @@ from model import write_model
 from reducer import reduced
 from standalone import as_script
 
-
 # How many models a worker makes small of those that fail in one way.
 MOST_REDUCED = {"strides": 6, "train": 6, "raises": 8}
 REDUCED: collections.Counter = collections.Counter()

@@ -39,6 +39,7 @@ class Source:
         self.functions: list[str] = []
         self.calls: dict[str, str] = {}  # of those methods, for after the first runs
         self.at_end: dict[str, str] = {}  # what forward does to an attribute before it returns
+        self.handed: dict[str, str] = {}  # arguments that a parent may make itself, from the two lengths
         self.precision = ""  # the least dtype that something is cast to
         self.has_positions = False
         self._indent = 2

@@ -42,7 +42,11 @@ def run(text: str, name: str, converter: Converter, folder: pathlib.Path, kind: 
 
 
 def run_saved(
-    namespace: dict, trial: Trial, converter: Converter, paths: tuple[pathlib.Path, pathlib.Path], kind: str | None = None
+    namespace: dict,
+    trial: Trial,
+    converter: Converter,
+    paths: tuple[pathlib.Path, pathlib.Path],
+    kind: str | None = None,
 ) -> Trial:
     """The same for a model that is saved at the first path; the second is where its conversion goes."""
     source, target = paths

@@ -160,7 +160,13 @@ def used_as(pair: Pair) -> None:
 
 
 # What a kind of difference shows in: enough to tell whether a smaller model still has it.
-SHOWS_IN = {"float64": in_float64, "train": in_training, "gradients": gradients, "used as": used_as, "state": after_actions}
+SHOWS_IN = {
+    "float64": in_float64,
+    "train": in_training,
+    "gradients": gradients,
+    "used as": used_as,
+    "state": after_actions,
+}
 
 
 def compare_everything(pair: Pair) -> None:

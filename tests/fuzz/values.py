@@ -22,6 +22,8 @@ def visible(*sizes: int, variant: int) -> torch.Tensor:
     mask[..., 0] = True
     if variant in (HIDDEN_ROWS, EXTREME):
         mask.view(-1, sizes[-1])[0] = False
+    if variant == EXTREME and sizes[-1] > 1:
+        mask[..., -1] = False
     return mask
 
 
@@ -40,8 +42,9 @@ def additive(*sizes: int, variant: int, fill: float = float("-inf")) -> torch.Te
 
 
 def keys(*sizes: int, variant: int) -> torch.Tensor:
-    """Keys or values; extreme ones are large, and infinite in the last place of each sequence."""
+    """Keys or values; extreme ones are large, and infinite or NaN in the last place, which extreme masks hide."""
     drawn = normal(*sizes)
     if variant == EXTREME:
         drawn = drawn * 30
+        drawn[..., -1, 0] = (float("inf"), float("nan"), 1e4)[int(torch.randint(0, 3, ()))]
     return drawn
