@@ -1,7 +1,8 @@
-"""Compares what two models return: values, dtypes, shapes, strides, gradients. No tolerance here comes from the converter.
+"""Compares what two models return: values, dtypes, shapes, strides. No tolerance here comes from the converter.
 
-In float64 both must agree to 1e-6 of the output's scale, or to what float32's or the model's own 16-bit rounding inside
-does to the original (`allowance`). In the model's own dtype the original's distance from float64 says what is allowed.
+In float64 both must agree to 1e-6 of the output's scale, or to what
+the rounding inside does to the original (Pair.allowance). In the model's own dtype the original's distance from float64
+says what is allowed.
 """
 
 import torch

@@ -1,9 +1,9 @@
 """Named decisions: the description of a random model.
 
 The grammar asks for each of its decisions by name and gets an option. Drawn from a seed, a decision depends on the seed
-and on its own name alone, so that one more decision elsewhere changes no other. The decisions that were made are the whole
-description of a model, a small table of names and indices. Options stand from the simplest to the oddest: the reducer
-sets one decision after the other to 0, and a decision that a table does not have is 0.
+and on its own name alone, so that one more decision elsewhere changes no other. The decisions that were made are the
+whole description of a model, a small table of names and indices. Options stand from the simplest to the oddest: the
+reducer sets one decision after the other to 0, and a decision that a table does not have is 0.
 """
 
 import random

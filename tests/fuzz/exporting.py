@@ -29,8 +29,8 @@ def seeded_inputs(namespace: dict, shape: tuple[int, int, int], variant: int, dt
 
 
 def in_dtype(value, dtype: torch.dtype):
-    """Floats in float64 stand for the model's dtype; a mask's lowest number stays finite. In float64 all floats are: torch's
-    scaled_dot_product_attention is wrong on the CPU for float64 operands and a float32 mask."""
+    """Floats in float64 stand for the model's dtype; a mask's lowest number stays finite. In float64 all floats are:
+    torch's scaled_dot_product_attention is wrong on the CPU for float64 operands and a float32 mask."""
     if dtype == torch.float64:
         return widened(value)
     if not isinstance(value, torch.Tensor) or value.dtype != torch.float64:

@@ -1,4 +1,4 @@
-"""Attention that torch itself has: scaled_dot_product_attention and torch.nn's layers, called in every way they can be."""
+"""Attention that torch itself has: scaled_dot_product_attention and torch.nn's layers, called in odd ways."""
 
 import operands
 from masks import Mask, fitted, make

@@ -1,8 +1,9 @@
 """A random model: its whole source text, a Python module that says how to make, call and export it.
 
-The text defines Model (the class that is exported), `inputs(b, l, s, variant)`, and constants for trial.py: EXPORT
-("script" or "trace"), DTYPE, ACTIONS (calls of exported methods), OPTIONS of the program, PRECISION (the least dtype that
-it casts to), LENGTHS, FAST_PATH (torch.backends.mha, while it is exported).
+The text defines Model (the class that is exported), `inputs(b, l, s, variant)`, and what trial.py asks for: EXPORT
+("script" or "trace"), DTYPE, ACTIONS (calls of exported methods), OPTIONS of the program, PRECISION (the least dtype
+that it casts to), VARIES (whether inputs depend on the variant), LENGTHS, USED_AS, GRADIENTS, STRIDES and TRAINS (what
+is compared), FAST_PATH (torch.backends.mha, while it is exported).
 """
 
 import layers

@@ -1,5 +1,5 @@
-"""Real models with one thing changed: a constant, an operator, an operand, a dimension or a mask in the code of the saved
-file, mostly near its attention. What a conversion makes of the changed model is held against that model.
+"""Real models with one thing changed: a constant, an operator, an operand, a dimension or a mask in the code of the
+saved file, mostly near its attention. What a conversion makes of the changed model is held against that model.
 
 The change is drawn from the seed. Where it gives no model that torch runs, others are drawn.
 """
@@ -70,8 +70,8 @@ WRAPS = (
 
 
 def _swap_number(line: str, draw: random.Random) -> str | None:
-    found = [match for match in re.finditer(r"(?<![\w.\"])-?(\d+\.?\d*(e[-+]?\d+)?|inf)(?![\w.\"])", line)
-             if match.start() > line.find("=")]  # fmt: skip
+    literals = re.finditer(r"(?<![\w.\"])-?(\d+\.?\d*(e[-+]?\d+)?|inf)(?![\w.\"])", line)
+    found = [match for match in literals if match.start() > line.find("=")]
     if not found:
         return None
     match = draw.choice(found)

@@ -1,4 +1,4 @@
-"""Queries, keys and values: arguments or projections, in one of the layouts of heads, scaled, cast, rotated or written to.
+"""Queries, keys and values: arguments or projections, in one of the layouts of heads; scaled, cast, rotated, written.
 
 Layouts as in masks.py, with d for features: bhld, nld, bld, and bgrld where key heads are grouped in five dimensions.
 """
@@ -114,7 +114,8 @@ def _group(source) -> str:
     for name in ("k", "v"):
         forms = {
             "repeat_interleave": f"{name}.repeat_interleave({GROUPS}, 1)",
-            "expand": f"{name}[:, :, None].expand(-1, -1, {GROUPS}, -1, -1).reshape({name}.size(0), {HEADS}, -1, {FEATURES})",
+            "expand": f"{name}[:, :, None].expand(-1, -1, {GROUPS}, -1, -1)"
+            f".reshape({name}.size(0), {HEADS}, -1, {FEATURES})",
             "repeat": f"{name}.repeat(1, {GROUPS}, 1, 1)",
             "index": f"{name}[:, torch.arange({HEADS}) // {GROUPS}]",
             "stack": f"torch.stack([{name}, {name}], 2).flatten(1, 2)",
@@ -156,21 +157,8 @@ def _given(source) -> Operands:
 
 def _change(source, place: str) -> None:
     """One thing that happens to an operand before the product."""
-    kinds = [
-        "none",
-        "scale",
-        "cast",
-        "write",
-        "rotary",
-        "norm",
-        "zero key",
-        "cache",
-        "contiguous",
-        "half of scale",
-        "slice",
-        "detach",
-    ]
-    kind = source.choose(f"{place}.kind", *kinds, simple=0.45)
+    kinds = ("none", "scale", "cast", "write", "rotary", "norm", "zero key", "cache", "contiguous", "half of scale")
+    kind = source.choose(f"{place}.kind", *kinds, "slice", "detach", simple=0.45)
     name = source.choose(f"{place}.operand", "q", "k", "v")
     factor = source.choose(f"{place}.value", 0.5, 0.25, 2.0, -0.5, 0.0, 1.0)
     if kind == "scale":
@@ -179,42 +167,46 @@ def _change(source, place: str) -> None:
         source.let("q", f"q * {factor}")
         source.let("k", f"k * {factor}")
     elif kind == "cast":
-        dtype = source.cast_to(
-            source.choose(f"{place}.to", "torch.float32", "torch.float64", "torch.float16", "torch.bfloat16")
-        )
+        dtypes = ("torch.float32", "torch.float64", "torch.float16", "torch.bfloat16")
+        dtype = source.cast_to(source.choose(f"{place}.to", *dtypes))
         for operand in source.choose(f"{place}.cast", "qkv", "qk", "v", "q"):
             source.let(operand, f"{operand}.to({dtype})")
     elif kind == "write":
-        kept = source.let(
-            source.fresh("copy"), source.choose(f"{place}.copy", f"{name} * 0.5", f"{name}[..., :2]", f"{name} + 0")
-        )
-        source.write(
-            source.choose(f"{place}.write", f"{name}.mul_({factor})", f"{name}[..., 0] = 0.0", f"{name}.add_(1.0)")
-        )
-        source.let(
-            "q",
-            source.choose(f"{place}.then", "q", f"q + {kept}.sum()", f"{kept} * 1.0 if q.shape == {kept}.shape else q"),
-        )
+        _write_to(source, place, name, factor)
     elif kind == "rotary":
         for operand, length in (("q", "lq"), ("k", "lk")):
             angle = f"torch.arange({length})[:, None] * 0.1"
             source.let(operand, f"{operand} * torch.cos({angle}) + torch.roll({operand}, 1, -1) * torch.sin({angle})")
     elif kind == "norm":
         source.let(name, f"F.normalize({name}, dim=-1)")
-    elif kind == "zero key":
-        for operand in "kv":
-            source.let(operand, f"torch.cat([{operand}, torch.zeros_like({operand}[..., :1, :])], -2)")
-        source.let("lk", "lk + 1", kind="int")
-    elif kind == "cache":
-        for operand in "kv":
-            source.let(operand, f"torch.cat([{operand}, {operand}], -2)")
-        source.let("lk", "lk * 2", kind="int")
-    elif kind == "slice":
-        source.let("k", "k[..., :lk - lk // 3, :]")
-        source.let("v", "v[..., :lk - lk // 3, :]")
-        source.let("lk", "lk - lk // 3", kind="int")
+    elif kind in ("zero key", "cache", "slice"):
+        _change_keys(source, kind)
     elif kind != "none":
         source.let(name, f"{name}.{kind}()")
+
+
+def _write_to(source, place: str, name: str, factor: float) -> None:
+    """A write to an operand of which a copy or a view was taken before."""
+    taken = source.choose(f"{place}.copy", f"{name} * 0.5", f"{name}[..., :2]", f"{name} + 0")
+    kept = source.let(source.fresh("copy"), taken)
+    source.write(
+        source.choose(f"{place}.write", f"{name}.mul_({factor})", f"{name}[..., 0] = 0.0", f"{name}.add_(1.0)")
+    )
+    of_same_shape = f"{kept} * 1.0 if q.shape == {kept}.shape else q"
+    source.let("q", source.choose(f"{place}.then", "q", f"q + {kept}.sum()", of_same_shape))
+
+
+def _change_keys(source, kind: str) -> None:
+    """Another number of keys and values."""
+    length = {"zero key": "lk + 1", "cache": "lk * 2", "slice": "lk - lk // 3"}[kind]
+    for operand in "kv":
+        form = {
+            "zero key": f"torch.cat([{operand}, torch.zeros_like({operand}[..., :1, :])], -2)",
+            "cache": f"torch.cat([{operand}, {operand}], -2)",
+            "slice": f"{operand}[..., : lk - lk // 3, :]",
+        }[kind]
+        source.let(operand, form)
+    source.let("lk", length, kind="int")
 
 
 def scaled(source, place: str, name: str, value: float) -> str:

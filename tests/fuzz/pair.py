@@ -30,8 +30,8 @@ def call(module, arguments: tuple):
 
 
 def without_kernels(module, arguments: tuple):
-    """The result with scaled_dot_product_attention as torch defines it: on the CPU, its kernel is wrong for float64 operands
-    and a mask that the model itself makes in float32."""
+    """The result with scaled_dot_product_attention as torch defines it: on the CPU, its kernel is wrong for float64
+    operands and a mask that the model itself makes in float32."""
     with sdpa_kernel(SDPBackend.MATH):
         return call(module, arguments)[0]
 
@@ -69,8 +69,8 @@ class Pair:
         return self._exact
 
     def allowance(self, arguments: tuple, dtype: torch.dtype) -> float:
-        """From how far the original itself is off in this dtype, and from how far one rounding of its inputs moves it. Both
-        of the module as it was saved, whatever state the compared ones are in."""
+        """From how far the original itself is off in this dtype, and from how far one rounding of its inputs moves it.
+        Both of the module as it was saved, whatever state the compared ones are in."""
         fresh = self.load(dtype)[0]
         expected = call(fresh, arguments)[0]
         off = 0.0

@@ -1,4 +1,4 @@
-"""What follows the second product: how the heads are merged, what sees strides, writes, weights and scores used again."""
+"""What follows the second product: how heads are merged, what sees strides, writes, weights and scores used again."""
 
 from operands import Operands
 from source import HEADS, WIDTH

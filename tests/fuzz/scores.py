@@ -1,4 +1,4 @@
-"""From the operands to the weights: the first product, what happens to the scores, the softmax, what happens to the weights."""
+"""From the operands to the result: the products, and what happens to scores and weights between them."""
 
 import masks
 from operands import Operands, scaled
@@ -15,6 +15,7 @@ def _letters(layout: str) -> tuple[str, str, str]:
 def write_product(source, operands: Operands) -> str:
     query, key, lengths = operands.query, operands.key, operands.lengths
     batch = ", ".join(f"{query}.size({dim})" for dim in range(len(operands.layout) - 2))
+    leading = ", ".join(str(dim) for dim in range(len(operands.layout) - 2))
     left, right, result = _letters(operands.layout)
     right_here = right.replace("r", "") if operands.layout == "bgrls" else right
     key_here = f"{key}.squeeze(2)" if operands.layout == "bgrls" else key
@@ -26,16 +27,17 @@ def write_product(source, operands: Operands) -> str:
         f"torch.matmul({query} * 0.5, {key}.transpose(-1, -2))",
         f"({query}.unsqueeze(-2) * {key}.unsqueeze(-3)).sum(-1)",
         f"{query} @ {query}.transpose(-2, -1)",
-        f"torch.matmul({query}, {key}.permute({', '.join(map(str, range(len(batch.split(',')))))}, -1, -2).contiguous())",
+        f"torch.matmul({query}, {key}.permute({leading}, -1, -2).contiguous())",
     ]
-    flat = f"{query}.reshape(-1, {lengths.queries}, {FEATURES}), {key}.reshape(-1, {lengths.keys}, {FEATURES}).transpose(1, 2)"
+    flat = f"{query}.reshape(-1, {lengths.queries}, {FEATURES})"
+    flat += f", {key}.reshape(-1, {lengths.keys}, {FEATURES}).transpose(1, 2)"
     back = f".view({batch}, {lengths.queries}, {lengths.keys})" if "n" not in operands.layout else ""
     if operands.layout != "bgrls":
         alpha = source.choose("product.alpha", 0.5, 1.0, 2.0)
         forms += [
             f"torch.bmm({flat}){back}",
             f"torch.baddbmm(torch.zeros(1, 1, 1, dtype={query}.dtype), {flat}, beta=0, alpha={alpha}){back}",
-            f"torch.baddbmm(torch.ones(1, {lengths.queries}, 1, dtype={query}.dtype), {flat}, beta=0.5, alpha={alpha}){back}",
+            f"torch.baddbmm(torch.ones(1, 1, 1, dtype={query}.dtype), {flat}, beta=0.5, alpha={alpha}){back}",
         ]
     return source.let("scores", source.choose("product", *forms, simple=0.4), "product")
 
@@ -45,8 +47,9 @@ def _layout_step(source, place: str, operands: Operands) -> None:
     s, lengths = "scores", operands.lengths
     back = f"{lengths.queries}, {lengths.keys}"
     if operands.layout == "nls":
+        bias = source.parameter("bias", f"torch.randn({HEADS}, 1, 1)")
         forms = [
-            f"({s}.view(-1, {HEADS}, {back}) + {source.parameter('bias', f'torch.randn({HEADS}, 1, 1)')}).view(-1, {back})",
+            f"({s}.view(-1, {HEADS}, {back}) + {bias}).view(-1, {back})",
             f"{s}.view(-1, {HEADS}, {back}).flatten(0, 1)",
             f"{s}.unflatten(0, (-1, {HEADS})).masked_fill({s}[0, 0, 0] > 100, -1e9).flatten(0, 1)",
         ]

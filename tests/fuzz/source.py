@@ -1,7 +1,8 @@
 """The source text of a random model while the grammar writes it, line by line.
 
-What the grammar says is an expression over the tensors so far; where that expression stands (inline, in a free function, a
-method, a submodule), what a number is kept in and what a line depends on are decisions made here, for every rule alike.
+What the grammar says is an expression over the tensors so far; where that expression stands (inline, in a free
+function, a method, a submodule), what a number is kept in and what a line depends on are decided here, for every rule
+alike.
 """
 
 import re
@@ -75,7 +76,7 @@ class Source:
         return self.member(stem, f"nn.Parameter({value})")
 
     def let(self, name: str, expression: str, place: str = "", kind: str = "Tensor") -> str:
-        """name = expression. With a `place`, the expression may stand in a function, a method or a module of its own."""
+        """name = expression. With a `place`, the expression may stand in a function, a method or a module."""
         where = (
             self.choose(f"{place}.stands", "inline", "function", "method", "module", simple=0.8) if place else "inline"
         )

@@ -1,8 +1,9 @@
 """Generated models as scripts of their own: `python SCRIPT flashconvert` prints what differs and exits 1 where anything
 does, 2 where torch itself does not take the model.
 
-A script defines Model and inputs(b, l, s, variant), and any of the constants below. What no comparison of outputs shows,
-its function check(conversion, source, target) may find in the report and in both files: it gives a list of complaints.
+A script defines Model and inputs(b, l, s, variant), and any of the constants below (model.py says what they mean). What
+no comparison of outputs shows, its function check(conversion, source, target) may find in the report and in both files:
+it gives a list of complaints.
 """
 
 import pathlib
@@ -15,9 +16,20 @@ import trial
 from converter import Converter, operators_of
 from exporting import export
 
-DEFAULTS = {"EXPORT": "script", "DTYPE": torch.float32, "ACTIONS": [], "OPTIONS": [], "PRECISION": None, "VARIES": True,
-            "LENGTHS": ((2, 5, 5), (1, 1, 1), (3, 9, 9), (1, 40, 40), (2, 60, 60), (1, 300, 300)), "USED_AS": "it is",
-            "GRADIENTS": True, "STRIDES": True, "TRAINS": True, "FAST_PATH": True}  # fmt: skip
+DEFAULTS = {
+    "EXPORT": "script",
+    "DTYPE": torch.float32,
+    "ACTIONS": [],
+    "OPTIONS": [],
+    "PRECISION": None,
+    "VARIES": True,
+    "LENGTHS": ((2, 5, 5), (1, 1, 1), (3, 9, 9), (1, 40, 40), (2, 60, 60), (1, 300, 300)),
+    "USED_AS": "it is",
+    "GRADIENTS": True,
+    "STRIDES": True,
+    "TRAINS": True,
+    "FAST_PATH": True,
+}
 
 LEAD = '''\
 """{note}"""

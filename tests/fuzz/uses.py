@@ -120,7 +120,7 @@ def _magnitude(tensor: torch.Tensor) -> float:
 
 
 def gradient_difference(one, other, allowed: float, largest: float) -> str | None:
-    """`largest` is the magnitude of all gradients: one that is zero but for rounding is compared with nothing of its own."""
+    """`largest` is the magnitude of all gradients: one that is zero but for rounding has no scale of its own."""
     if (one is None) != (other is None):
         return "none" if other is None else "one where the original has none"
     if one is None or (off := largest_distance(one, other)) <= max(allowed, 1e-5):

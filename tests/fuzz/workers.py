@@ -1,5 +1,4 @@
-"""Runs jobs in processes of their own that outlive none of its crashes: a model that brings its process down, or hangs, is
-a result like any other."""
+"""Runs jobs in processes of their own: a job that brings its process down, or hangs, is a result like any other."""
 
 import multiprocessing
 import time
