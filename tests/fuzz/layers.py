@@ -30,8 +30,9 @@ def write_sdpa(source) -> tuple[object, str]:
         "sdpa.scale", "", "0.3", "1.0", "1 / math.sqrt(q.size(-1))", "-0.5", "q.shape[-1] ** -0.5", simple=0.6
     )
     if scale:
-        kept = source.number("sdpa.scale", float(scale)) if source.scripted and scale[-1].isdigit() else scale
-        options.append(f"scale={kept if not kept.startswith('torch') else scale}")
+        is_number = scale.lstrip("-").replace(".", "").isdigit()
+        kept = source.number("sdpa.scale", float(scale)) if source.scripted and is_number else scale
+        options.append(f"scale={scale if kept.startswith('torch') else kept}")
     dropout = source.choose(
         "sdpa.dropout", "", "0.0", "1.0 if self.training else 0.0", "0.5 * float(self.training)", simple=0.75
     )

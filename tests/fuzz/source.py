@@ -78,7 +78,7 @@ class Source:
     def let(self, name: str, expression: str, place: str = "", kind: str = "Tensor") -> str:
         """name = expression. With a `place`, the expression may stand in a function, a method or a module."""
         where = (
-            self.choose(f"{place}.stands", "inline", "function", "method", "module", simple=0.8) if place else "inline"
+            self.choose(f"{place}.stands", "inline", "function", "method", "module", simple=0.88) if place else "inline"
         )
         if where != "inline" and expression != name:
             expression = self._elsewhere(expression, where, kind)
