@@ -2,8 +2,8 @@
 
 The text defines Model (the class that is exported), `inputs(b, l, s, variant)`, and what trial.py asks for: EXPORT
 ("script" or "trace"), DTYPE, ACTIONS (calls of exported methods), OPTIONS of the program, PRECISION (the least dtype
-that it casts to), VARIES (whether inputs depend on the variant), LENGTHS, USED_AS, GRADIENTS, STRIDES and TRAINS (what
-is compared), FAST_PATH (torch.backends.mha, while it is exported).
+that it casts to), VARIES and EXTREMES (whether inputs depend on the variant, and whether they come in the extreme one),
+LENGTHS, USED_AS, GRADIENTS, STRIDES and TRAINS (what is compared), FAST_PATH (torch.backends.mha at export).
 """
 
 import layers
@@ -90,6 +90,7 @@ def write_model(decisions: Decisions) -> str:
         "OPTIONS": repr(options),
         "PRECISION": source.precision or "None",
         "VARIES": repr(any("variant" in made_of for _, _, made_of in source.arguments)),
+        "EXTREMES": repr(decisions.maybe("extremes", 0.35)),
         "LENGTHS": repr(LONG if source.has_positions else SHORT),
         "USED_AS": repr(
             decisions.choose("used as", "it is", "autocast", "half", "bfloat16", "frozen", "inference", simple=0.75)

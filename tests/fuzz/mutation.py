@@ -222,6 +222,7 @@ def namespace_of(inputs: list[tuple]) -> dict:
         "OPTIONS": [],
         "PRECISION": None,
         "VARIES": False,
+        "EXTREMES": False,
         "USED_AS": "it is",
         "GRADIENTS": False,
         "STRIDES": True,

@@ -82,7 +82,9 @@ class Pair:
 
     @property
     def variants(self) -> tuple[int, ...]:
-        return values.VARIANTS if self.namespace["VARIES"] else (values.ORDINARY,)
+        if not self.namespace["VARIES"]:
+            return (values.ORDINARY,)
+        return values.VARIANTS if self.namespace["EXTREMES"] else values.VARIANTS[:-1]
 
     def inputs(self, shape, variant: int, dtype: torch.dtype) -> tuple:
         return seeded_inputs(self.namespace, shape, variant, dtype)
@@ -96,11 +98,11 @@ class Pair:
             return
         given, left_converted = call(modules[1], arguments)
         if isinstance(given, Exception):
-            self.add("raises" if kind in ("values", "float64") else kind, f"raises {last_line(given)}")
+            self.add("raises" if kind in ("values", "float64", "extremes") else kind, f"raises {last_line(given)}")
             return
         form = form_difference(expected, given)
         if form:
-            self.add(form[0] if kind in ("values", "float64") else kind, form[1])
+            self.add(form[0] if kind in ("values", "float64", "extremes") else kind, form[1])
         off = largest_distance(expected, given)
         if off > floor and form is None:
             off = min(off, largest_distance(without_kernels(modules[0], arguments), given))

@@ -12,7 +12,7 @@ from pair import Pair, call, last_line
 # The kinds of difference, the gravest first: a reduction keeps the first that a model has.
 KINDS = (
     *("crash", "exit", "load", "raises", "structure", "shape", "float64", "values", "dtype", "state", "train"),
-    *("argument", "used as", "gradients", "requires_grad", "strides", "report"),
+    *("argument", "used as", "extremes", "gradients", "requires_grad", "strides", "report"),
 )
 
 

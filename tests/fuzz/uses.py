@@ -13,9 +13,8 @@ def in_float64(pair: Pair) -> None:
     """Every shape, both modules in float64: what is left is another function, not another rounding."""
     for number, shape in enumerate(pair.namespace["LENGTHS"]):
         for variant in pair.variants if number in (0, 2) else (values.ORDINARY,):
-            pair.compare(
-                "float64", pair.wide, pair.inputs(shape, variant, torch.float64), pair.wide_floor, torch.float64
-            )
+            kind = "extremes" if variant == values.EXTREME else "float64"
+            pair.compare(kind, pair.wide, pair.inputs(shape, variant, torch.float64), pair.wide_floor, torch.float64)
 
 
 def in_own_dtype(pair: Pair) -> None:
@@ -162,6 +161,7 @@ def used_as(pair: Pair) -> None:
 # What a kind of difference shows in: enough to tell whether a smaller model still has it.
 SHOWS_IN = {
     "float64": in_float64,
+    "extremes": in_float64,
     "train": in_training,
     "gradients": gradients,
     "used as": used_as,
