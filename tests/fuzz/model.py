@@ -3,7 +3,8 @@
 The text defines Model (the class that is exported), `inputs(b, l, s, variant)`, and what trial.py asks for: EXPORT
 ("script" or "trace"), DTYPE, ACTIONS (calls of exported methods), OPTIONS of the program, PRECISION (the least dtype
 that it casts to), VARIES and EXTREMES (whether inputs depend on the variant, and whether they come in the extreme one),
-LENGTHS, USED_AS, GRADIENTS, STRIDES and TRAINS (what is compared), FAST_PATH (torch.backends.mha at export).
+CREDIT (how far from float64 the original may be and count as rounded), LENGTHS, USED_AS, GRADIENTS, STRIDES and TRAINS
+(what is compared), FAST_PATH (torch.backends.mha at export).
 """
 
 import layers
@@ -91,6 +92,7 @@ def write_model(decisions: Decisions) -> str:
         "PRECISION": source.precision or "None",
         "VARIES": repr(any("variant" in made_of for _, _, made_of in source.arguments)),
         "EXTREMES": repr(decisions.maybe("extremes", 0.35)),
+        "CREDIT": "0.3" if source.has_16_bits else "0.05",
         "LENGTHS": repr(LONG if source.has_positions else SHORT),
         "USED_AS": repr(
             decisions.choose("used as", "it is", "autocast", "half", "bfloat16", "frozen", "inference", simple=0.75)

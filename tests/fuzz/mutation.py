@@ -223,6 +223,7 @@ def namespace_of(inputs: list[tuple]) -> dict:
         "PRECISION": None,
         "VARIES": False,
         "EXTREMES": False,
+        "CREDIT": 0.05,
         "USED_AS": "it is",
         "GRADIENTS": False,
         "STRIDES": True,

@@ -24,6 +24,7 @@ DEFAULTS = {
     "PRECISION": None,
     "VARIES": True,
     "EXTREMES": True,
+    "CREDIT": 0.05,
     "LENGTHS": ((2, 5, 5), (1, 1, 1), (3, 9, 9), (1, 40, 40), (2, 60, 60), (1, 300, 300)),
     "USED_AS": "it is",
     "GRADIENTS": True,
