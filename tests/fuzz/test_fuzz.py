@@ -135,6 +135,10 @@ class Comparison(unittest.TestCase):
         flag = "        if self.flag:\n            s = s * 2.0\n" + RETURN
         self.assertEqual(self.kinds(PLAIN.replace(RETURN, flag)), {"state"})
 
+    def test_state_that_forward_sets(self):
+        flag = "        if self.flag:\n            s = s * 2.0\n        self.flag = True\n" + RETURN
+        self.assertLessEqual({"values", "float64"}, self.kinds(PLAIN.replace(RETURN, flag)))
+
     def test_training(self):
         dropout = RETURN.replace("-1)", "-1).mul(2.0 if self.training else 1.0)")
         self.assertEqual(self.kinds(PLAIN.replace(RETURN, dropout)), {"train"})
