@@ -126,7 +126,7 @@ def gradient_difference(one, other, allowed: float, largest: float) -> str | Non
     """`largest` is the magnitude of all gradients: one that is zero but for rounding has no scale of its own."""
     if (one is None) != (other is None):
         return "none" if other is None else "one where the original has none"
-    if one is None or (off := largest_distance(one, other)) <= max(allowed, 1e-5):
+    if one is None or (off := largest_distance(one, other)) <= max(allowed, 1e-3):
         return None
     is_rounding = max(_magnitude(one), _magnitude(other)) <= 1e-6 * max(largest, 1e-6) and torch.equal(
         one.isnan(), other.isnan()
