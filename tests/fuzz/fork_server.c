@@ -1,9 +1,9 @@
 /* Loaded into flashconvert by LD_PRELOAD: runs the program many times without loading LibTorch (0.2 s) each time.
  *
- * Each line of standard input holds the arguments of one run, separated by tabs. The program's own main runs in a process
- * forked for it, so that a run that crashes takes nothing with it. The answer is one line: the wait status as a number.
- * The first line is run in this process instead, for what LibTorch sets up at its first use; the program's last call,
- * _Exit, then comes back here.
+ * Each line of standard input holds the arguments of one run, separated by tabs. The program's own main runs in a
+ * process forked for it, so that a run that crashes takes nothing with it. The answer is one line: the wait status as a
+ * number. The first line is run in this process instead, for what LibTorch sets up at its first use; the program's last
+ * call, _Exit, then comes back here.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

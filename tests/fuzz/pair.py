@@ -11,8 +11,8 @@ from comparison import FLOAT64, SLACK, form_difference, largest_distance, roundi
 from exporting import export, namespace_of, reseed, seeded_inputs, widened
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-# Where one rounding of weights and inputs moves the original this far, as a share of the output's scale, nothing is told
-# by a difference.
+# Where one rounding of weights and inputs moves the original this far, as a share of the output's scale, a difference says
+# nothing.
 ILL_CONDITIONED = 0.05
 
 

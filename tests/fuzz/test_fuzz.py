@@ -1,7 +1,7 @@
 """Random models and changed real ones, for 45 s each; and that the comparison sees what it is there to see.
 
-The seeds are those on which the whole comparison was silent when they were written down. More of them, and the forms that
-they come from: run.py and docs/fuzzing.md."""
+The seeds are those on which the whole comparison was silent when they were written down. More of them, and the forms
+that they come from: run.py and docs/fuzzing.md."""
 
 import os
 import pathlib
