@@ -1,0 +1,157 @@
+"""The original and the converted module side by side, and one call of both compared."""
+
+import contextlib
+import pathlib
+import re
+from collections.abc import Callable
+
+import torch
+import values
+from comparison import FLOAT64, SLACK, form_difference, largest_distance, rounding_of, stride_difference
+from exporting import export, namespace_of, reseed, seeded_inputs, widened
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+# Where one rounding of weights and inputs moves the original this far, as a share of the output's scale, a difference says
+# nothing.
+ILL_CONDITIONED = 0.05
+
+
+def copies(arguments: tuple) -> tuple:
+    return tuple(value.clone() if isinstance(value, torch.Tensor) else value for value in arguments)
+
+
+def call(module, arguments: tuple):
+    """The result and the arguments as the call left them, or the exception."""
+    given = copies(arguments)
+    reseed(3)
+    try:
+        return module(*given), given
+    except Exception as error:  # a model may raise whatever it likes
+        return error, given
+
+
+def without_kernels(module, arguments: tuple):
+    """The result with scaled_dot_product_attention as torch defines it: on the CPU, its kernel is wrong for float64
+    operands and a mask that the model itself makes in float32."""
+    with sdpa_kernel(SDPBackend.MATH):
+        return call(module, arguments)[0]
+
+
+class Pair:
+    """The original and the converted module. `wide` are both in float64, which most comparisons share: what one of them
+    leaves in the modules' state, it leaves in both."""
+
+    def __init__(self, source: pathlib.Path, target: pathlib.Path, namespace: dict, add: Callable[[str, str], None]):
+        """`add` takes what differs: a kind and words."""
+        self.source, self.target, self.namespace, self.add = source, target, namespace, add
+        self.dtype = namespace["DTYPE"]
+        self.wide = self.load(torch.float64)
+        self._exact: torch.jit.ScriptModule | None = None
+
+    def load(self, dtype: torch.dtype | None = None):
+        original, converted = torch.jit.load(self.source), torch.jit.load(self.target)
+        return (original, converted) if dtype is None else (original.to(dtype), converted.to(dtype))
+
+    @property
+    def wide_floor(self) -> float:
+        """What two right models may be apart in float64 by themselves."""
+        precision = self.namespace["PRECISION"]
+        return SLACK * rounding_of(precision) if precision else FLOAT64
+
+    def exact(self) -> torch.jit.ScriptModule:
+        """The original in float64, and without what it casts to fewer bits inside where its source is known."""
+        if self._exact is None:
+            self._exact = self.load(torch.float64)[0]
+            if self.namespace.get("SOURCE") and self.namespace["PRECISION"]:
+                script = namespace_of(without_casts(self.namespace["SOURCE"]), "<exact>")
+                exact = export({**self.namespace, **script, "DTYPE": torch.float64})
+                exact.load_state_dict(self._exact.state_dict())
+                self._exact = exact
+        return self._exact
+
+    def allowance(self, arguments: tuple, dtype: torch.dtype, given) -> float:
+        """From how far the original itself is off in this dtype, and from how far one rounding of its inputs moves it.
+        Both of the module as it was saved, whatever state the compared ones are in."""
+        precision = self.namespace["PRECISION"]
+        fresh, again = self.load(dtype)[0], self.load(dtype)[0]  # a call may change a module's state
+        expected = call(fresh, arguments)[0]
+        moved = _disturbed(again, arguments, expected, rounding_of(lower(dtype, precision)))
+        if moved > ILL_CONDITIONED:
+            return float("inf")
+        off = 0.0
+        with contextlib.suppress(Exception):
+            exact = call(self.exact(), tuple(widened(value) for value in arguments))[0]
+            off = largest_distance(exact, expected)
+            # A cast that the converted leaves out is no mistake, unless something overflows in it.
+            if dtype == torch.float64 and precision and off < float("inf") and largest_distance(exact, given) < 1e-4:
+                return float("inf")
+        return 4 * (off if off < self.namespace["CREDIT"] else 0.0) + 5 * moved
+
+    @property
+    def variants(self) -> tuple[int, ...]:
+        if not self.namespace["VARIES"]:
+            return (values.ORDINARY,)
+        return values.VARIANTS if self.namespace["EXTREMES"] else values.VARIANTS[:-1]
+
+    def inputs(self, shape, variant: int, dtype: torch.dtype) -> tuple:
+        return seeded_inputs(self.namespace, shape, variant, dtype)
+
+    def compare(
+        self, kind: str, modules, arguments: tuple, floor: float, dtype: torch.dtype, strides: bool = False
+    ) -> None:
+        """One call of each. What is off by more than `floor` is held against the original's own error in this dtype."""
+        expected, left = call(modules[0], arguments)
+        if isinstance(expected, Exception):
+            return
+        given, left_converted = call(modules[1], arguments)
+        if isinstance(given, Exception):
+            self.add("raises" if kind in ("values", "float64", "extremes") else kind, f"raises {last_line(given)}")
+            return
+        form = form_difference(expected, given)
+        if form:
+            self.add(form[0] if kind in ("values", "float64", "extremes") else kind, form[1])
+        off = largest_distance(expected, given)
+        if off > floor and form is None:
+            off = min(off, largest_distance(without_kernels(modules[0], arguments), given))
+        if off > floor and form is None:
+            limit = floor + (self.allowance(arguments, dtype, given) if off < float("inf") else 0.0)
+            if off > limit:
+                shapes = [list(leaf.shape) for leaf in arguments if isinstance(leaf, torch.Tensor)]
+                self.add(kind, f"off by {off:.2g} of the scale, allowed {limit:.2g}, at {shapes}")
+        if largest_distance(left, left_converted) > FLOAT64:
+            self.add("argument", "writes other values into an argument")
+        if strides and form is None and (words := stride_difference(expected, given)):
+            self.add("strides", words)
+
+
+def without_casts(text: str) -> str:
+    """The source with casts to float64 in the place of all others."""
+    model, inputs, rest = text.partition("def inputs(")
+    model = re.sub(r"\.to\(torch\.(b?float16|float32)\)|\.float\(\)", ".to(torch.float64)", model)
+    return re.sub(r"dtype=torch\.float(32|16)\)", "dtype=torch.float64)", model) + inputs + rest
+
+
+def last_line(error: Exception) -> str:
+    return str(error).strip().rpartition("\n")[2][:200]
+
+
+def lower(dtype: torch.dtype, precision: torch.dtype | None) -> torch.dtype:
+    """The one of the two that rounds more. In float64, a cast to float32 or no cast counts as float32's rounding."""
+    return max(dtype, precision or torch.float32, key=rounding_of)
+
+
+def _disturbed(module, arguments: tuple, expected, size: float) -> float:
+    """How far the original moves when each weight and input is off by one rounding."""
+    generator = torch.Generator().manual_seed(5)
+
+    def disturb(value):
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return value
+        drawn = torch.rand(value.shape, generator=generator, dtype=torch.float64)
+        return value * (1 + size * (2 * drawn - 1)).to(value.dtype)
+
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(disturb(parameter))
+    moved, _ = call(module, tuple(disturb(value) for value in arguments))
+    return 0.0 if isinstance(moved, Exception) else largest_distance(expected, moved)
