@@ -2,14 +2,12 @@
 #include "options.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <iostream>
-#include <memory>
 
 #include "common/error.h"
-#include "common/suggest.h"
 #include "help.h"
 #include "option_checks.h"
+#include "option_errors.h"
 
 namespace flashconvert::app {
 namespace {
@@ -102,21 +100,11 @@ void declare_messages(CLI::App& app, Raw& raw, Options& options) {
   app.add_option("--report-descriptor", options.report_descriptor)->group("");
 }
 
-// An option that nobody declared: name it, and what may have been meant.
-[[noreturn]] void fail_unknown(const CLI::App& app, const std::vector<std::string>& unknown) {
-  const std::string word = unknown.front().substr(0, unknown.front().find('='));
-  std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options()) {
-    if (option->get_group().empty()) continue;
-    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  std::optional<std::string> meant = nearest(word, names);
-  if (!meant && word.size() > 2) {
-    const auto starts_with_word = [&](const std::string& name) { return name.compare(0, word.size(), word) == 0; };
-    const auto found = std::find_if(names.begin(), names.end(), starts_with_word);
-    if (found != names.end()) meant = *found;
-  }
-  refuse("unknown option " + word, meant ? "Did you mean " + *meant + "?" : "See flashconvert --help.");
+void declare(CLI::App& app, Raw& raw, Options& options) {
+  declare_files(app, raw, options);
+  declare_conversion(app, options);
+  declare_verification(app, raw, options);
+  declare_messages(app, raw, options);
 }
 
 int parse_jobs(const std::string& text) {
@@ -144,30 +132,22 @@ void complete(Options& options, const Raw& raw, const CLI::App& app) {
 
 }  // namespace
 
+void with_conversion_options(const std::function<void(const CLI::App&)>& visit) {
+  CLI::App app;
+  Raw raw;
+  Options options;
+  declare(app, raw, options);
+  visit(app);
+}
+
 std::optional<Options> parse_command_line(int argc, const char* const* argv) {
   CLI::App app;
   app.formatter(help_formatter());
   app.footer(help_footer());
   Raw raw;
   Options options;
-  declare_files(app, raw, options);
-  declare_conversion(app, options);
-  declare_verification(app, raw, options);
-  declare_messages(app, raw, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    std::cout << app.help("flashconvert");
-    return std::nullopt;
-  } catch (const CLI::ExtrasError&) {
-    fail_unknown(app, app.remaining());
-  } catch (const CLI::ArgumentMismatch& problem) {
-    const std::string text = problem.what();
-    const std::string name = text.substr(0, text.find(':'));
-    refuse(name + (app.count(name) > 1 ? " is given more than once" : " needs a value"));
-  } catch (const CLI::ParseError& problem) {
-    refuse(problem.what());
-  }
+  declare(app, raw, options);
+  if (!parse_or_refuse(app, argc, argv, "flashconvert")) return std::nullopt;
   if (raw.version) {
     std::cout << version_text();
     return std::nullopt;

@@ -1,11 +1,16 @@
 // The command line as a value: what was asked for, checked, before any work.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "common/log.h"
+
+namespace CLI {
+class App;
+}
 
 namespace flashconvert::app {
 
@@ -43,6 +48,9 @@ struct Options {
 // Nothing when --help or --version has answered already. Throws Error(kUsage) for a wrong or contradictory command
 // line.
 std::optional<Options> parse_command_line(int argc, const char* const* argv);
+
+// Shows the options of a conversion as they are declared, for what is generated from them (option_model.h).
+void with_conversion_options(const std::function<void(const CLI::App&)>& visit);
 
 // Two lines, for a command line without arguments.
 std::string short_usage();
