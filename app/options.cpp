@@ -8,6 +8,7 @@
 #include "help.h"
 #include "option_checks.h"
 #include "option_errors.h"
+#include "system_facts.h"
 
 namespace flashconvert::app {
 namespace {
@@ -94,7 +95,9 @@ void declare_messages(CLI::App& app, Raw& raw, Options& options) {
   app.add_flag("--quiet", raw.quiet, "errors only")->group(group);
   app.add_flag("--verbose", raw.verbose, "every weight, every compared output, full texts of internal errors")
       ->group(group);
-  app.add_flag("--version", raw.version, "versions of flashconvert and torch, and the kernels in the build")
+  app.add_flag("--version", raw.version,
+               "versions of flashconvert and torch, and the kernels in the build; with --verbose\nwhat a report of a "
+               "fault needs: system, processor, GPU, driver")
       ->group(group);
   app.set_help_flag("-h,--help", "this text")->group(group);
   app.add_option("--report-descriptor", options.report_descriptor)->group("");
@@ -149,7 +152,7 @@ std::optional<Options> parse_command_line(int argc, const char* const* argv) {
   declare(app, raw, options);
   if (!parse_or_refuse(app, argc, argv, "flashconvert")) return std::nullopt;
   if (raw.version) {
-    std::cout << version_text();
+    std::cout << version_text() << (raw.verbose ? system_facts() : "");
     return std::nullopt;
   }
   complete(options, raw, app);
