@@ -185,6 +185,7 @@ void Batch::print_table() const {
   report::TextOptions text;
   text.dry_run = options_.dry_run;
   text.color = log_has_color();
+  text.width = log_width();
   for (const auto& line : report::batch_lines(reports(), seconds, text)) log_info(line);
 }
 

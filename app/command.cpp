@@ -8,13 +8,14 @@
 #include "completion.h"
 #include "exit_code.h"
 #include "help.h"
+#include "inspect.h"
 #include "manual.h"
 #include "option_errors.h"
 
 namespace flashconvert::app {
 
 const std::vector<Command>& commands() {
-  static const std::vector<Command> all = {completion_command(), manual_command()};
+  static const std::vector<Command> all = {inspect_command(), diff_command(), completion_command(), manual_command()};
   return all;
 }
 

@@ -13,12 +13,12 @@ std::string loaded_library(const std::string& name) {
     std::string found;
   } search{name, ""};
   const auto look = [](dl_phdr_info* info, std::size_t, void* data) {
-    auto& search = *static_cast<Search*>(data);
+    auto& wanted = *static_cast<Search*>(data);
     const std::filesystem::path path(info->dlpi_name);
-    if (path.filename() != search.name) return 0;
+    if (path.filename() != wanted.name) return 0;
     std::error_code problem;
     const auto whole = std::filesystem::canonical(path, problem);
-    search.found = problem ? path.string() : whole.string();
+    wanted.found = problem ? path.string() : whole.string();
     return 1;
   };
   ::dl_iterate_phdr(look, &search);

@@ -144,6 +144,7 @@ Json report_json(const Report& report) {
   json["operators"] = {
       {"needed", report.operators_needed}, {"before", report.operators_before}, {"after", report.operators_after}};
   json["library"] = report.library.empty() ? Json(nullptr) : Json(report.library);
+  json["growth"] = report.growth.empty() ? Json(nullptr) : Json(report.growth);
   json["exit_code"] = report.exit_code;
   json["error"] = nullable(report.error);
   return json;

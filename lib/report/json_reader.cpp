@@ -141,6 +141,7 @@ Report read_report(const ParsedJson& json) {
   report.operators_before = json.at("operators").at("before").get<std::map<std::string, std::int64_t>>();
   report.operators_after = json.at("operators").at("after").get<std::map<std::string, std::int64_t>>();
   report.library = nullable<std::string>(json.at("library")).value_or("");
+  report.growth = nullable<std::string>(json.at("growth")).value_or("");
   report.exit_code = json.at("exit_code").get<int>();
   report.error = nullable<std::string>(json.at("error"));
   return report;
