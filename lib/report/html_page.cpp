@@ -68,7 +68,7 @@ pre { overflow-wrap: anywhere; }
 .strip { position: relative; height: 20px; margin: 0 14px 0 8px; }
 .plotrow:not(.axis) > .strip { border-bottom: 1px solid var(--line); }
 .axis > span { color: var(--faint); text-align: right; }
-.axis b { position: absolute; transform: translateX(-50%); font-weight: 400; font-size: 12px; color: var(--faint); }
+.axis b { position: absolute; transform: translateX(-50%); white-space: nowrap; font-weight: 400; font-size: 12px; color: var(--faint); }
 .dot { position: absolute; top: 50%; width: 10px; height: 10px; border-radius: 50%; transform: translate(-50%, -50%); }
 .dot.original { border: 2px solid var(--faint); }
 .dot.converted { background: var(--accent); }

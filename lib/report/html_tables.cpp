@@ -172,7 +172,7 @@ std::string sites_part(const Parity& parity) {
     const std::string name = site_name(site.path, site.method);
     const OutputComparison& figures = site.figures;
     rows.push_back({name, figures.error_original, figures.error_converted, figures.allowed, figures.passed});
-    table.add_row(joined({{name, "path"}, {case_name(parity, site.inputs)}}, comparison_cells(figures)),
+    table.add_row(joined({{name, "path"}, {case_name(parity, site.inputs), "name"}}, comparison_cells(figures)),
                   figures.passed ? "" : "failed");
   }
   return "<h4>Site by site</h4><p>Each site's original form and its fused one, on the operands that it gets; the "

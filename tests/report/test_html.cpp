@@ -28,7 +28,7 @@ TEST_CASE("a case's inputs stand once, above its outputs, and errors and times a
   const auto first = page.find(inputs);
   REQUIRE(first != std::string::npos);
   CHECK(page.find(inputs, first + 1) == std::string::npos);
-  CHECK(contains(page, "<td>case 1</td>"));
+  CHECK(contains(page, "<td class=\"name\">case 1</td>"));
   CHECK(contains(page, "class=\"dot converted\" style=\"left:"));
   CHECK(contains(page, "title=\"converted 2.5e-07\""));
   CHECK(contains(page, "<em>12.500 ms</em>"));
