@@ -10,12 +10,14 @@
 #include "help.h"
 #include "inspect.h"
 #include "manual.h"
+#include "merge_reports.h"
 #include "option_errors.h"
 
 namespace flashconvert::app {
 
 const std::vector<Command>& commands() {
-  static const std::vector<Command> all = {inspect_command(), diff_command(), completion_command(), manual_command()};
+  static const std::vector<Command> all = {inspect_command(), diff_command(), merge_reports_command(),
+                                           completion_command(), manual_command()};
   return all;
 }
 

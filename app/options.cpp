@@ -20,7 +20,7 @@ namespace {
 // What the user typed, before it is a checked value.
 struct Raw {
   std::vector<std::string> files;
-  std::string output_dir, inputs_file, report, jobs;
+  std::string output_dir, inputs_file, report, jobs, shard;
   bool quiet = false, verbose = false, version = false;
 };
 
@@ -39,6 +39,13 @@ void declare_files(CLI::App& app, Raw& raw, Options& options) {
          "--jobs", raw.jobs,
          "files of a batch to convert at the same time (1); each needs about 1.5 times\nits file's size of memory")
       ->type_name("N")
+      ->group("Files");
+  app.add_flag("--resume", options.resume,
+               "go on with a batch: skip inputs that were converted before with the same options;\n"
+               "each OUTPUT gets its report beside it, OUTPUT.report.json")
+      ->group("Files");
+  app.add_option("--shard", raw.shard, "convert the I-th of N parts of a batch, dealt out by the files' names")
+      ->type_name("I/N")
       ->group("Files");
 }
 
@@ -117,6 +124,23 @@ int parse_jobs(const std::string& text) {
   return jobs;
 }
 
+// "3/8"
+Shard parse_shard(const std::string& text) {
+  const std::size_t slash = text.find('/');
+  const auto number = [](const std::string& digits) {
+    const bool is_number =
+        !digits.empty() && digits.size() <= 6 && digits.find_first_not_of("0123456789") == std::string::npos;
+    return is_number ? std::stoi(digits) : 0;
+  };
+  Shard shard;
+  shard.number = number(text.substr(0, slash));
+  shard.count = slash == std::string::npos ? 0 : number(text.substr(slash + 1));
+  if (shard.number < 1 || shard.number > shard.count) {
+    refuse("--shard " + text + ": expected I/N, the I-th of N parts, as in 1/8 to 8/8");
+  }
+  return shard;
+}
+
 void complete(Options& options, const Raw& raw, const CLI::App& app) {
   const auto given = [&app](const char* option) { return app.count(option) > 0; };
   if (raw.quiet && raw.verbose) refuse("--quiet and --verbose contradict each other");
@@ -125,7 +149,12 @@ void complete(Options& options, const Raw& raw, const CLI::App& app) {
   if (given("--report")) options.report = raw.report;
   if (given("--output-dir")) options.output_dir = raw.output_dir;
   if (given("--jobs")) options.jobs = parse_jobs(raw.jobs);
+  if (given("--shard")) options.shard = parse_shard(raw.shard);
   assign_files(options, raw.files);
+  if (given("--shard") && !options.is_batch()) refuse("--shard needs --output-dir: it is a part of a batch");
+  if (options.resume && !options.is_batch()) refuse("--resume needs --output-dir: it goes on with a batch");
+  if (options.resume && options.dry_run)
+    refuse("--resume and --dry-run contradict each other: a dry run converts nothing");
   if (given("--jobs") && !options.is_batch()) refuse("--jobs needs --output-dir: one file is one job");
   if (given("--device") && !options.verify && !options.bench) {
     refuse("--device needs --verify or --bench: the conversion itself runs on the CPU");

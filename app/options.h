@@ -14,6 +14,12 @@ class App;
 
 namespace flashconvert::app {
 
+// One of `count` parts of a batch, 1 to count.
+struct Shard {
+  int number = 1;
+  int count = 1;
+};
+
 struct Options {
   std::vector<std::string> inputs;  // exactly one, unless there is an output_dir
   std::string output;               // empty in a batch, and in a dry run without one
@@ -36,6 +42,8 @@ struct Options {
   bool dry_run = false;
   bool force = false;
   bool strict = false;
+  bool resume = false;
+  std::optional<Shard> shard;
   std::optional<std::string> report;
   int jobs = 1;
   Verbosity verbosity = Verbosity::kNormal;

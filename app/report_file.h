@@ -22,6 +22,7 @@ public:
   void write_one(const report::Report& report);
   // Puts a first report in place, which stays when the program is interrupted. Once.
   void write_early(const report::Report& report);
+  void write_text(const std::string& content) { write(content); }
   void write_batch(const std::vector<report::Report>& reports);
 
 private:

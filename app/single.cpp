@@ -19,6 +19,7 @@
 #include "operator_library.h"
 #include "report/writers.h"
 #include "report_file.h"
+#include "resume.h"
 #include "version.h"
 
 namespace flashconvert::app {
@@ -212,6 +213,7 @@ int convert_one(const Options& options) {
   report.torch_version = torch_version();
   report.input.path = options.inputs[0];
   run_and_catch(options, report, file.get());
+  report.options = deciding_options(options);
 
   if (file) file->write_one(report);
   if (options.report_descriptor >= 0) hand_over(report, options.report_descriptor);

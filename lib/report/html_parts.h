@@ -46,6 +46,9 @@ struct ErrorRow {
 std::string error_plot(const std::vector<ErrorRow>& rows);
 std::string time_plot(const Bench& bench);
 
+// The whole page around `body`.
+std::string html_page(const std::string& versions, const std::string& body);
+
 // One section of the page each; empty where the report has nothing for it.
 std::string attention_section(const Report& report);
 std::string folded_section(const Report& report);

@@ -124,6 +124,8 @@ struct Report {
   std::string library;  // path of the operator library that the output needs, or ""
   std::string growth;   // why the output is larger than the input, where it is: "1.2 MB more than INPUT (…)"
 
+  std::vector<std::string> options;  // those that decided what the output is, as typed: "--verify"
+
   // Filled in by the command line: how the run ended.
   int exit_code = 0;
   std::optional<std::string> error;  // what stopped the conversion, where something did

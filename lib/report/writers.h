@@ -52,6 +52,9 @@ std::string to_json(const std::vector<Report>& reports);
 // The value that `to_json(Report)` wrote. Throws std::runtime_error for anything else.
 Report from_json(const std::string& text);
 
+// The same for what a batch wrote, too: the reports of an array, or the one.
+std::vector<Report> reports_from_json(const std::string& text);
+
 // One page that holds everything it needs: it opens offline and loads nothing.
 std::string to_html(const std::vector<Report>& reports);
 
