@@ -43,7 +43,7 @@ std::string processor() {
   std::string known;
   for (std::string flag; flags >> flag;) {
     for (const char* name : {"avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16"}) {
-      if (flag == name) known += (known.empty() ? "" : " ") + flag;
+      if (flag == name) known.append(known.empty() ? "" : " ").append(flag);
     }
   }
   return value_of("/proc/cpuinfo", "model name", ':') + ", " + std::to_string(std::thread::hardware_concurrency()) +
