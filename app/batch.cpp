@@ -16,6 +16,7 @@
 #include "exit_code.h"
 #include "report/writers.h"
 #include "report_file.h"
+#include "resume.h"
 #include "signals.h"
 #include "version.h"
 
@@ -30,6 +31,9 @@ struct Item {
   std::unique_ptr<ChildProcess> process;
   std::chrono::steady_clock::time_point started;
   double seconds = 0;
+  bool is_finished = false;   // by an earlier run
+  bool keeps_report = false;  // beside the output, for a later run
+  bool may_replace = false;   // what an earlier run wrote
   report::Report report;
 };
 
@@ -68,6 +72,7 @@ class Batch {
 public:
   explicit Batch(const Options& options) : options_(options) {
     for (const auto& input : options.inputs) {
+      if (options.shard && !is_in_shard(input, *options.shard)) continue;
       Item item;
       item.input = input;
       item.output = (fs::path(*options.output_dir) / fs::path(input).filename()).string();
@@ -77,6 +82,7 @@ public:
 
   // Returns the signal that stopped it, or 0.
   int run() {
+    if (options_.resume) look_what_is_finished();
     start_waiting();
     while (running_ > 0) {
       show_share();
@@ -110,16 +116,49 @@ private:
   bool in_parallel() const { return options_.jobs > 1; }
 
   void start_waiting() {
-    while (next_ < items_.size() && running_ < options_.jobs) start(items_[next_++]);
+    while (next_ < items_.size() && running_ < options_.jobs) {
+      Item& item = items_[next_++];
+      if (!item.is_finished) start(item);
+    }
+  }
+
+  void look_what_is_finished() {
+    std::size_t finished = 0;
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      show_progress("looking what is done", static_cast<double>(i) / static_cast<double>(items_.size()));
+      Item& item = items_[i];
+      if (auto report = finished_before(item.input, item.output, deciding_)) {
+        item.report = std::move(*report);
+        item.is_finished = true;
+        ++finished;
+        continue;
+      }
+      std::error_code ignored;
+      item.may_replace = is_of_a_batch(item.output);
+      item.keeps_report = item.may_replace || options_.force || !fs::exists(item.output, ignored);
+    }
+    clear_progress();
+    done_ = finished;
+    log_info("--resume: " + std::to_string(finished) + " of " + std::to_string(items_.size()) +
+             " files were converted before, with the same options");
+  }
+
+  void keep_report(const Item& item) const {
+    if (!item.keeps_report) return;
+    ReportFile(report_beside(item.output)).write_one(item.report);
   }
 
   // One at a time, a conversion writes to our standard error as it goes; side by side, each one's lines are kept
   // until it is done and then printed whole.
   void start(Item& item) {
     if (!in_parallel()) announce(item);
+    item.report = interrupted_report(item.input, deciding_);
+    keep_report(item);
+    Options options = options_;
+    options.force = options.force || item.may_replace;
     item.started = std::chrono::steady_clock::now();
     const auto arguments = [&](int descriptor) {
-      return arguments_for_one(options_, item.input, item.output, descriptor);
+      return arguments_for_one(options, item.input, item.output, descriptor);
     };
     item.process = std::make_unique<ChildProcess>(arguments, in_parallel(), options_.jobs);
     ++running_;
@@ -153,6 +192,7 @@ private:
       item.report = report_of_the_dead(item.input, status);
       log_error(*item.report.error);
     }
+    keep_report(item);
     item.process.reset();
     --running_;
     ++done_;
@@ -173,6 +213,7 @@ private:
   }
 
   const Options& options_;
+  const std::vector<std::string> deciding_ = deciding_options(options_);
   std::vector<Item> items_;
   std::size_t next_ = 0;
   std::size_t done_ = 0;
@@ -185,6 +226,7 @@ void Batch::print_table() const {
   report::TextOptions text;
   text.dry_run = options_.dry_run;
   text.color = log_has_color();
+  text.width = log_width();
   for (const auto& line : report::batch_lines(reports(), seconds, text)) log_info(line);
 }
 
@@ -194,6 +236,8 @@ int convert_batch(const Options& options) {
   if (!options.dry_run) prepare_folder(*options.output_dir);
   std::unique_ptr<ReportFile> file;
   if (options.report) file = std::make_unique<ReportFile>(*options.report);
+  std::unique_ptr<FolderLock> lock;
+  if (options.resume) lock = std::make_unique<FolderLock>(*options.output_dir, options.shard);
   queue_signals();
   Batch batch(options);
   if (const int signal = batch.run()) return 128 + signal;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "batch.h"
+#include "command.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "exit_code.h"
@@ -26,6 +27,7 @@ int run(int argc, char** argv) {
     std::cerr << app::short_usage();
     return app::kExitUsage;
   }
+  if (const app::Command* command = app::command_of(argc, argv)) return app::run_command(*command, argc, argv);
   const std::optional<app::Options> options = app::parse_command_line(argc, argv);
   if (!options) return std::cout.flush() ? app::kExitConverted : app::kExitOutput;
   start_log(options->verbosity);

@@ -7,18 +7,24 @@
 
 namespace flashconvert::app {
 
-std::string operator_library() {
-  std::string found;
-  const auto look = [](dl_phdr_info* info, std::size_t, void* result) {
+std::string loaded_library(const std::string& name) {
+  struct Search {
+    const std::string& name;
+    std::string found;
+  } search{name, ""};
+  const auto look = [](dl_phdr_info* info, std::size_t, void* data) {
+    auto& wanted = *static_cast<Search*>(data);
     const std::filesystem::path path(info->dlpi_name);
-    if (path.filename() != "libflashconvert_ops.so") return 0;
+    if (path.filename() != wanted.name) return 0;
     std::error_code problem;
     const auto whole = std::filesystem::canonical(path, problem);
-    *static_cast<std::string*>(result) = problem ? path.string() : whole.string();
+    wanted.found = problem ? path.string() : whole.string();
     return 1;
   };
-  ::dl_iterate_phdr(look, &found);
-  return found;
+  ::dl_iterate_phdr(look, &search);
+  return search.found;
 }
+
+std::string operator_library() { return loaded_library("libflashconvert_ops.so"); }
 
 }  // namespace flashconvert::app

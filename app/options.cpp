@@ -2,15 +2,14 @@
 #include "options.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <memory>
 
 #include "common/error.h"
-#include "common/suggest.h"
 #include "help.h"
 #include "option_checks.h"
+#include "option_errors.h"
+#include "system_facts.h"
 
 namespace flashconvert::app {
 namespace {
@@ -22,7 +21,7 @@ namespace {
 // What the user typed, before it is a checked value.
 struct Raw {
   std::vector<std::string> files;
-  std::string output_dir, inputs_file, report, jobs, dump_graphs;
+  std::string output_dir, inputs_file, report, jobs, dump_graphs, shard;
   bool quiet = false, verbose = false, version = false;
 };
 
@@ -41,6 +40,13 @@ void declare_files(CLI::App& app, Raw& raw, Options& options) {
          "--jobs", raw.jobs,
          "files of a batch to convert at the same time (1); each needs about 1.5 times\nits file's size of memory")
       ->type_name("N")
+      ->group("Files");
+  app.add_flag("--resume", options.resume,
+               "go on with a batch: skip inputs that were converted before with the same options;\n"
+               "each OUTPUT gets its report beside it, OUTPUT.report.json")
+      ->group("Files");
+  app.add_option("--shard", raw.shard, "convert the I-th of N parts of a batch, dealt out by the files' names")
+      ->type_name("I/N")
       ->group("Files");
 }
 
@@ -101,27 +107,19 @@ void declare_messages(CLI::App& app, Raw& raw, Options& options) {
   app.add_flag("--quiet", raw.quiet, "errors only")->group(group);
   app.add_flag("--verbose", raw.verbose, "every weight, every compared output, full texts of internal errors")
       ->group(group);
-  app.add_flag("--version", raw.version, "versions of flashconvert and torch, and the kernels in the build")
+  app.add_flag("--version", raw.version,
+               "versions of flashconvert and torch, and the kernels in the build; with --verbose\nwhat a report of a "
+               "fault needs: system, processor, GPU, driver")
       ->group(group);
   app.set_help_flag("-h,--help", "this text")->group(group);
   app.add_option("--report-descriptor", options.report_descriptor)->group("");
 }
 
-// An option that nobody declared: name it, and what may have been meant.
-[[noreturn]] void fail_unknown(const CLI::App& app, const std::vector<std::string>& unknown) {
-  const std::string word = unknown.front().substr(0, unknown.front().find('='));
-  std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options()) {
-    if (option->get_group().empty()) continue;
-    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  std::optional<std::string> meant = nearest(word, names);
-  if (!meant && word.size() > 2) {
-    const auto starts_with_word = [&](const std::string& name) { return name.compare(0, word.size(), word) == 0; };
-    const auto found = std::find_if(names.begin(), names.end(), starts_with_word);
-    if (found != names.end()) meant = *found;
-  }
-  refuse("unknown option " + word, meant ? "Did you mean " + *meant + "?" : "See flashconvert --help.");
+void declare(CLI::App& app, Raw& raw, Options& options) {
+  declare_files(app, raw, options);
+  declare_conversion(app, options);
+  declare_verification(app, raw, options);
+  declare_messages(app, raw, options);
 }
 
 int parse_jobs(const std::string& text) {
@@ -129,6 +127,23 @@ int parse_jobs(const std::string& text) {
   const int jobs = digits ? std::stoi(text) : 0;
   if (jobs < 1) refuse("--jobs " + text + ": expected a number from 1 to 9999");
   return jobs;
+}
+
+// "3/8"
+Shard parse_shard(const std::string& text) {
+  const std::size_t slash = text.find('/');
+  const auto number = [](const std::string& digits) {
+    const bool is_number =
+        !digits.empty() && digits.size() <= 6 && digits.find_first_not_of("0123456789") == std::string::npos;
+    return is_number ? std::stoi(digits) : 0;
+  };
+  Shard shard;
+  shard.number = number(text.substr(0, slash));
+  shard.count = slash == std::string::npos ? 0 : number(text.substr(slash + 1));
+  if (shard.number < 1 || shard.number > shard.count) {
+    refuse("--shard " + text + ": expected I/N, the I-th of N parts, as in 1/8 to 8/8");
+  }
+  return shard;
 }
 
 void complete(Options& options, const Raw& raw, const CLI::App& app) {
@@ -140,7 +155,12 @@ void complete(Options& options, const Raw& raw, const CLI::App& app) {
   if (given("--dump-graphs")) options.dump_graphs = raw.dump_graphs;
   if (given("--output-dir")) options.output_dir = raw.output_dir;
   if (given("--jobs")) options.jobs = parse_jobs(raw.jobs);
+  if (given("--shard")) options.shard = parse_shard(raw.shard);
   assign_files(options, raw.files);
+  if (given("--shard") && !options.is_batch()) refuse("--shard needs --output-dir: it is a part of a batch");
+  if (options.resume && !options.is_batch()) refuse("--resume needs --output-dir: it goes on with a batch");
+  if (options.resume && options.dry_run)
+    refuse("--resume and --dry-run contradict each other: a dry run converts nothing");
   if (given("--jobs") && !options.is_batch()) refuse("--jobs needs --output-dir: one file is one job");
   if (given("--device") && !options.verify && !options.bench) {
     refuse("--device needs --verify or --bench: the conversion itself runs on the CPU");
@@ -150,32 +170,24 @@ void complete(Options& options, const Raw& raw, const CLI::App& app) {
 
 }  // namespace
 
+void with_conversion_options(const std::function<void(const CLI::App&)>& visit) {
+  CLI::App app;
+  Raw raw;
+  Options options;
+  declare(app, raw, options);
+  visit(app);
+}
+
 std::optional<Options> parse_command_line(int argc, const char* const* argv) {
   CLI::App app;
   app.formatter(help_formatter());
   app.footer(help_footer());
   Raw raw;
   Options options;
-  declare_files(app, raw, options);
-  declare_conversion(app, options);
-  declare_verification(app, raw, options);
-  declare_messages(app, raw, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    std::cout << app.help("flashconvert");
-    return std::nullopt;
-  } catch (const CLI::ExtrasError&) {
-    fail_unknown(app, app.remaining());
-  } catch (const CLI::ArgumentMismatch& problem) {
-    const std::string text = problem.what();
-    const std::string name = text.substr(0, text.find(':'));
-    refuse(name + (app.count(name) > 1 ? " is given more than once" : " needs a value"));
-  } catch (const CLI::ParseError& problem) {
-    refuse(problem.what());
-  }
+  declare(app, raw, options);
+  if (!parse_or_refuse(app, argc, argv, "flashconvert")) return std::nullopt;
   if (raw.version) {
-    std::cout << version_text();
+    std::cout << version_text() << (raw.verbose ? system_facts() : "");
     return std::nullopt;
   }
   complete(options, raw, app);

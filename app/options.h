@@ -1,13 +1,24 @@
 // The command line as a value: what was asked for, checked, before any work.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "common/log.h"
 
+namespace CLI {
+class App;
+}
+
 namespace flashconvert::app {
+
+// One of `count` parts of a batch, 1 to count.
+struct Shard {
+  int number = 1;
+  int count = 1;
+};
 
 struct Options {
   std::vector<std::string> inputs;  // exactly one, unless there is an output_dir
@@ -31,6 +42,8 @@ struct Options {
   bool dry_run = false;
   bool force = false;
   bool strict = false;
+  bool resume = false;
+  std::optional<Shard> shard;
   std::optional<std::string> report;
   std::optional<std::string> dump_graphs;  // a folder
   int jobs = 1;
@@ -44,6 +57,9 @@ struct Options {
 // Nothing when --help or --version has answered already. Throws Error(kUsage) for a wrong or contradictory command
 // line.
 std::optional<Options> parse_command_line(int argc, const char* const* argv);
+
+// Shows the options of a conversion as they are declared, for what is generated from them (option_model.h).
+void with_conversion_options(const std::function<void(const CLI::App&)>& visit);
 
 // Two lines, for a command line without arguments.
 std::string short_usage();

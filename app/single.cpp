@@ -15,9 +15,11 @@
 #include "common/glob.h"
 #include "convert/convert.h"
 #include "exit_code.h"
+#include "growth.h"
 #include "operator_library.h"
 #include "report/writers.h"
 #include "report_file.h"
+#include "resume.h"
 #include "version.h"
 
 namespace flashconvert::app {
@@ -31,13 +33,6 @@ class TorchWarnings : public c10::WarningHandler {
 public:
   void process(const c10::Warning& warning) override { log_detail("torch: " + warning.msg()); }
 };
-
-// Whatever a model prints while it is verified goes to standard error: standard output carries the checkpoint alone.
-void tame_torch() {
-  static TorchWarnings warnings;
-  c10::WarningUtils::set_warning_handler(&warnings);
-  torch::jit::setPrintHandler([](const std::string& text) { log_detail("the model prints: " + text); });
-}
 
 ConvertOptions conversion_options(const Options& options) {
   ConvertOptions conversion;
@@ -84,11 +79,17 @@ void warn_of_idle_globs(report::Report& report, const char* option, const std::v
   }
 }
 
-void print_report(const report::Report& report, const Options& options) {
+report::TextOptions text_options(const Options& options) {
   report::TextOptions text;
   text.verbose = options.verbosity == Verbosity::kVerbose;
   text.dry_run = options.dry_run;
   text.color = log_has_color();
+  text.width = log_width();
+  return text;
+}
+
+void print_report(const report::Report& report, const Options& options) {
+  const report::TextOptions text = text_options(options);
   for (const auto& line : report::entry_lines(report, text)) log_info(line);
   for (const auto& warning : report.warnings) log_warning(warning);
   for (const auto& line : report::summary_lines(report, text)) log_info(line);
@@ -121,17 +122,39 @@ bool needs_our_operators(const report::Report& report) {
   return std::any_of(report.operators_needed.begin(), report.operators_needed.end(), is_ours);
 }
 
-void run(const Options& options, report::Report& report) {
+// The verdict as soon as it is known: what comes after it may take long.
+void tell_failed_parity(report::Report report, const Options& options, ReportFile* file) {
+  clear_progress();
+  for (const auto& line : report::verdict_lines(report, text_options(options))) log_info(line);
+  if (file != nullptr) {
+    report.exit_code = kExitParity;
+    report.error = parity_failure(options) + "\n  The search for the cause was interrupted.";
+    file->write_early(report);
+  }
+  log_info(std::string("looking for the cause; Ctrl-C ends it") + (file != nullptr ? " and keeps the report" : ""));
+}
+
+// Why OUTPUT takes more space than INPUT did.
+void explain_growth(report::Report& report) {
+  const bool is_larger = report.output && report.output->bytes > report.input.bytes;
+  if (!is_larger || report.input.path == "-" || report.output->path == "-") return;
+  report.growth = growth_of_archive(report.input.path, report.output->path);
+}
+
+void run(const Options& options, report::Report& report, ReportFile* file) {
   for (const auto& library : options.load_libraries) checkpoint::load_operator_library(library);
+  show_progress("load", 0);  // standard input may take its time
   const checkpoint::Source source = open_input(options.inputs[0]);
   const std::optional<checkpoint::Destination> destination = open_output(options, source);
-  ConvertResult result =
-      convert(source, destination ? &*destination : nullptr, conversion_options(options), show_progress);
+  ConvertOptions conversion = conversion_options(options);
+  conversion.on_failed_parity = [&](const report::Report& failed) { tell_failed_parity(failed, options, file); };
+  ConvertResult result = convert(source, destination ? &*destination : nullptr, conversion, show_progress);
   clear_progress();
   report = std::move(result.report);
   if (report.library.empty() && needs_our_operators(report)) report.library = operator_library();
   warn_of_idle_globs(report, "--only", options.only);
   warn_of_idle_globs(report, "--skip", options.skip);
+  explain_growth(report);
   judge(report, result.parity_failed, options);
   print_report(report, options);
   if (report.error) log_error(*report.error);
@@ -151,9 +174,9 @@ void fail_unexpectedly(report::Report& report, const Options& options, const std
        "internal error while converting " + options.inputs[0] + ": " + first_line(message, options.verbosity) + advice);
 }
 
-void run_and_catch(const Options& options, report::Report& report) {
+void run_and_catch(const Options& options, report::Report& report, ReportFile* file) {
   try {
-    run(options, report);
+    run(options, report, file);
   } catch (const Error& error) {
     fail(report, exit_code_of(error.kind()), error.what());
   } catch (const std::bad_alloc&) {
@@ -175,6 +198,12 @@ void hand_over(const report::Report& report, int descriptor) {
 
 }  // namespace
 
+void tame_torch() {
+  static TorchWarnings warnings;
+  c10::WarningUtils::set_warning_handler(&warnings);
+  torch::jit::setPrintHandler([](const std::string& text) { log_detail("the model prints: " + text); });
+}
+
 int convert_one(const Options& options) {
   tame_torch();
   std::unique_ptr<ReportFile> file;
@@ -184,7 +213,8 @@ int convert_one(const Options& options) {
   report.flashconvert_version = kVersion;
   report.torch_version = torch_version();
   report.input.path = options.inputs[0];
-  run_and_catch(options, report);
+  run_and_catch(options, report, file.get());
+  report.options = deciding_options(options);
 
   if (file) file->write_one(report);
   if (options.report_descriptor >= 0) hand_over(report, options.report_descriptor);

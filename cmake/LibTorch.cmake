@@ -31,7 +31,6 @@ target_include_directories(LibTorch_headers SYSTEM INTERFACE ${LIBTORCH_INCLUDE_
 add_library(LibTorch_cpu INTERFACE)
 target_link_libraries(LibTorch_cpu INTERFACE LibTorch_headers -Wl,--push-state,--no-as-needed ${LIBTORCH_CPU_LIBRARY}
                                              ${LIBTORCH_C10_LIBRARY} -Wl,--pop-state)
-target_link_options(LibTorch_cpu INTERFACE -Wl,-rpath,${LIBTORCH_LIBRARY_DIR})
 add_library(LibTorch::cpu ALIAS LibTorch_cpu)
 
 add_library(LibTorch_torch INTERFACE)

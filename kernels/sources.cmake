@@ -51,7 +51,7 @@ foreach(target flashconvert_kernels flashconvert_kernels_sm90)
   target_link_libraries(
     ${target}
     PUBLIC flashconvert_kernels_interface
-    PRIVATE CUDA::cudart_static flashconvert_warnings)
+    PRIVATE CUDA::cudart_static $<BUILD_INTERFACE:flashconvert_warnings>)
   set_target_properties(
     ${target}
     PROPERTIES CXX_VISIBILITY_PRESET hidden

@@ -3,6 +3,7 @@
 // does not compile with, so that only files without torch headers can include spdlog.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 namespace flashconvert {
@@ -20,8 +21,13 @@ void log_error(const std::string& line);
 // Colours are used on a terminal, unless NO_COLOR is set; CLICOLOR_FORCE asks for them anywhere.
 bool log_has_color();
 
-// One line with the stage and the share of it that is done, redrawn in place and erased before a log line. Nothing is
-// shown unless standard error is a terminal, or when the log is quiet.
+// The columns of the terminal that standard error is; 0 where it is none, or of unknown width.
+std::size_t log_width();
+std::size_t output_width();  // of standard output
+
+// One line with the stage and the share of it that is done, redrawn in place every second with the time that the stage
+// has taken, and erased before a log line. Where standard error is no terminal, a log line every 30 s instead. Nothing
+// when the log is quiet.
 void show_progress(const std::string& stage, double share);
 void clear_progress();
 

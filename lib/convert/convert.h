@@ -27,6 +27,8 @@ struct ConvertOptions {
   survey::Backend backend = survey::Backend::kFlash;
   verify::InputOptions inputs;
   verify::VerifyOptions verification;
+  // Told that parity failed, with all that is known, before the search for the cause begins, which may take long.
+  std::function<void(const report::Report&)> on_failed_parity = [](const report::Report&) {};
 };
 
 struct ConvertResult {

@@ -33,15 +33,20 @@ Culprits find_culprits(const checkpoint::Source& source, const Transformed& whol
     return !verifier.compare(trial.module).passed;
   };
   Culprits culprits;
-  const double trials = static_cast<double>(sites.size() + weights.size());
-  double done = 0;
+  const std::size_t trials = sites.size() + weights.size();
+  std::size_t done = 0;
+  const auto show_trial = [&] {
+    const double share = static_cast<double>(done) / static_cast<double>(trials);
+    ++done;
+    progress("looking for the cause, trial " + std::to_string(done) + " of " + std::to_string(trials), share);
+  };
   for (const std::string& path : weights) {
-    progress("looking for the cause", done++ / trials);
+    show_trial();
     const auto only_this = [&](const std::string& other) { return other == path; };
     if (fails({[](const std::string&) { return false; }, only_this})) culprits.weights.insert(path);
   }
   for (const std::string& path : sites) {
-    progress("looking for the cause", done++ / trials);
+    show_trial();
     const auto only_this = [&](const std::string& other) { return other == path; };
     if (fails({only_this, [](const std::string&) { return false; }})) culprits.attention.insert(path);
   }

@@ -107,12 +107,20 @@ std::vector<report::SiteParity> sites_without(const Culprits& culprits, const st
   return rest;
 }
 
+void tell_failure(const Transformed& done, const ConvertOptions& options, report::Report report) {
+  report.attention = done.attention;
+  report.folded = done.folded;
+  report.renamed = done.renamed;
+  options.on_failed_parity(report);
+}
+
 // What is behind a failure: the sites that fail on their own, where all is well without them; else what the search
 // finds.
 void handle_failure(const checkpoint::Source& source, checkpoint::Checkpoint& converted, Transformed& done,
                     const verify::Verifier& verifier, const ConvertOptions& options, const Progress& progress,
                     report::Report& report) {
   const report::Parity failed = *report.parity;
+  tell_failure(done, options, report);
   Culprits culprits = failing_sites(failed);
   std::optional<Trial> trial;
   if (!culprits.empty()) {

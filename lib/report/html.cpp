@@ -139,6 +139,10 @@ std::string to_html(const std::vector<Report>& reports) {
                                    ? ""
                                    : fmt::format("flashconvert {}, torch {}", reports.front().flashconvert_version,
                                                  reports.front().torch_version);
+  return html_page(versions, contents(reports) + body);
+}
+
+std::string html_page(const std::string& versions, const std::string& body) {
   // The policy makes the browser refuse anything that is not on the page.
   return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
@@ -147,8 +151,8 @@ std::string to_html(const std::vector<Report>& reports) {
       "script-src 'unsafe-inline'\">\n"
       "<title>flashconvert report</title>\n<style>{}</style></head>\n<body><main>\n"
       "<div class=\"top\"><h1>flashconvert "
-      "report</h1><span>{}</span></div>\n{}{}</main>\n<script>{}</script></body></html>\n",
-      kPageStyle, escape(versions), contents(reports), body, kPageScript);
+      "report</h1><span>{}</span></div>\n{}</main>\n<script>{}</script></body></html>\n",
+      kPageStyle, escape(versions), body, kPageScript);
 }
 
 }  // namespace flashconvert::report

@@ -23,6 +23,7 @@ article { background: var(--sheet); border: 1px solid var(--line); border-radius
   margin-top: 20px; }
 header h2 { margin: 0; }
 header { display: flex; gap: 14px; align-items: center; justify-content: space-between; }
+p { overflow-wrap: anywhere; }
 .badge { white-space: nowrap; padding: 3px 12px; border-radius: 99px; font-weight: 600; font-size: 13px;
   border: 1px solid var(--line); }
 .badge.good, .message.good { background: var(--good-soft); color: var(--good); border-color: transparent; }
@@ -49,9 +50,37 @@ tr.failed { background: var(--bad-soft); }
 tr.same td { color: var(--faint); }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
-td.path { min-width: 9em; }
-td.path, pre { font-family: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
-  font-size: 12.5px; overflow-wrap: anywhere; }
+td.path, td.name { white-space: nowrap; }
+td.what { min-width: 14em; }
+td.reason { min-width: 16em; }
+td.keys { min-width: 24em; }
+.inputs { margin: 0 0 8px; overflow-wrap: anywhere; }
+td.path, td.keys, .inputs, .plot .path, pre { font-family: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  font-size: 12.5px; }
+pre { overflow-wrap: anywhere; }
+.plot { margin: 12px 0; padding: 12px 14px; border: 1px solid var(--line); border-radius: 10px; font-size: 13px; }
+.plot figcaption { color: var(--faint); margin-bottom: 6px; }
+.plot figcaption .dot { position: static; display: inline-block; transform: none; vertical-align: middle;
+  margin: 0 3px 0 10px; }
+.plotrow { display: grid; grid-template-columns: minmax(8em, 26em) minmax(14em, 1fr); gap: 14px; align-items: center; }
+.plotrow > span { overflow-wrap: anywhere; }
+.plotrow.failed > span { color: var(--bad); font-weight: 600; }
+.strip { position: relative; height: 20px; margin: 0 14px 0 8px; }
+.plotrow:not(.axis) > .strip { border-bottom: 1px solid var(--line); }
+.axis > span { color: var(--faint); text-align: right; }
+.axis b { position: absolute; transform: translateX(-50%); white-space: nowrap; font-weight: 400; font-size: 12px; color: var(--faint); }
+.dot { position: absolute; top: 50%; width: 10px; height: 10px; border-radius: 50%; transform: translate(-50%, -50%); }
+.dot.original { border: 2px solid var(--faint); }
+.dot.converted { background: var(--accent); }
+.failed .dot.converted { background: var(--bad); }
+.dot.allowed { width: 2px; height: 14px; border-radius: 0; background: var(--warn); }
+.time { position: absolute; top: 4px; height: 12px; border-radius: 3px; left: 0; }
+.time.original { background: var(--faint); }
+.time.converted { background: var(--accent); }
+.times .strip { display: flex; align-items: center; }
+.time + em { margin-left: auto; font-style: normal; font-variant-numeric: tabular-nums; }
+@media (max-width: 640px) { .plotrow { grid-template-columns: minmax(0, 1fr); gap: 0; margin-bottom: 4px; }
+  article { padding: 16px 14px; } main { padding: 16px 10px 40px; } }
 .filter { font: inherit; font-size: 13.5px; padding: 5px 11px; margin: 0 0 8px; width: min(320px, 100%);
   border: 1px solid var(--line); border-radius: 8px; background: var(--page); color: inherit; }
 .filter:focus { outline: 2px solid var(--accent); outline-offset: -1px; }

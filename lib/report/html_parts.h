@@ -35,6 +35,20 @@ private:
   bool filter_;
 };
 
+// What an error plot shows on one line: a dot for each figure, on a logarithmic scale that all lines share.
+struct ErrorRow {
+  std::string label;
+  double original = 0;
+  double converted = 0;
+  double allowed = 0;
+  bool passed = true;
+};
+std::string error_plot(const std::vector<ErrorRow>& rows);
+std::string time_plot(const Bench& bench);
+
+// The whole page around `body`.
+std::string html_page(const std::string& versions, const std::string& body);
+
 // One section of the page each; empty where the report has nothing for it.
 std::string attention_section(const Report& report);
 std::string folded_section(const Report& report);

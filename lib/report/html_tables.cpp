@@ -100,9 +100,9 @@ std::string attention_section(const Report& report) {
     table.add_row({{site_name(site.path, site.method), "path"},
                    {name(site.status), status_css(site.status)},
                    {site.depth ? name(*site.depth) : ""},
-                   {site_description(site)},
+                   {site_description(site), "what"},
                    {site.scale ? fmt::format("{:.6g}", *site.scale) : "", "number"},
-                   {site.reason.value_or("")}});
+                   {site.reason.value_or(""), "reason"}});
   }
   return "<h3>Attention</h3>" + table.html();
 }
@@ -114,10 +114,10 @@ std::string folded_section(const Report& report) {
   for (const auto& weight : report.folded) {
     table.add_row({{site_name(weight.path, ""), "path"},
                    {name(weight.status), weight.status == FoldStatus::kFolded ? "good" : "warn"},
-                   {weight.form},
+                   {weight.form, "name"},
                    {weight.dtype},
                    {weight.weight_change ? percent(*weight.weight_change) : "", "number"},
-                   {weight.reason.value_or("")}});
+                   {weight.reason.value_or(""), "reason"}});
   }
   return "<h3>Reparameterised weights</h3>" + table.html();
 }
@@ -126,11 +126,62 @@ std::string renamed_section(const Report& report) {
   if (report.renamed.empty()) return "";
   Table table({"new key", "old keys"}, report.renamed.size() > kFilteredRows);
   for (const auto& rename : report.renamed) {
-    table.add_row({{rename.to, "path"}, {fmt::format("{}", fmt::join(rename.from, ", ")), "path"}});
+    table.add_row({{rename.to, "path"}, {fmt::format("{}", fmt::join(rename.from, ", ")), "keys"}});
   }
   return fmt::format("<h3>Renamed keys</h3><details><summary>{} of the state dict</summary>{}</details>",
                      plural(static_cast<std::int64_t>(report.renamed.size()), "key"), table.html());
 }
+
+namespace {
+
+std::vector<ErrorRow> output_rows(const Parity& parity) {
+  std::vector<ErrorRow> rows;
+  for (std::size_t i = 0; i < parity.cases.size(); ++i) {
+    const std::string number = parity.cases.size() > 1 ? fmt::format("{}: ", i + 1) : "";
+    for (const auto& output : parity.cases[i].outputs) {
+      rows.push_back(
+          {number + output.name, output.error_original, output.error_converted, output.allowed, output.passed});
+    }
+  }
+  return rows;
+}
+
+// The inputs stand above the table once, not in every row.
+std::string case_table(const ParityCase& one, std::size_t number) {
+  const std::string method = one.method == "forward" ? "" : one.method + "(): ";
+  Table table(comparison_headings({"output"}), one.outputs.size() > kFilteredRows);
+  for (const auto& output : one.outputs) {
+    table.add_row(joined({{output.name, "path"}}, comparison_cells(output)), output.passed ? "" : "failed");
+  }
+  return fmt::format("<h4>Case {}</h4><p class=\"inputs\">{}</p>", number, escape(method + one.inputs)) + table.html();
+}
+
+// "case 2"; the inputs themselves where no case has them.
+std::string case_name(const Parity& parity, const std::string& inputs) {
+  for (std::size_t i = 0; i < parity.cases.size(); ++i) {
+    if (parity.cases[i].inputs == inputs) return fmt::format("case {}", i + 1);
+  }
+  return inputs;
+}
+
+std::string sites_part(const Parity& parity) {
+  if (parity.sites.empty()) return "";
+  std::vector<ErrorRow> rows;
+  Table table(comparison_headings({"site", "worst in"}), parity.sites.size() > kFilteredRows);
+  for (const auto& site : parity.sites) {
+    const std::string name = site_name(site.path, site.method);
+    const OutputComparison& figures = site.figures;
+    rows.push_back({name, figures.error_original, figures.error_converted, figures.allowed, figures.passed});
+    table.add_row(joined({{name, "path"}, {case_name(parity, site.inputs), "name"}}, comparison_cells(figures)),
+                  figures.passed ? "" : "failed");
+  }
+  return "<h4>Site by site</h4><p>Each site's original form and its fused one, on the operands that it gets; the "
+         "figures "
+         "are those of the case in which it was worst.</p>" +
+         error_plot(rows) + table.html();
+}
+
+}  // namespace
 
 std::string parity_section(const Report& report) {
   if (!report.parity) return "";
@@ -140,23 +191,9 @@ std::string parity_section(const Report& report) {
       "<h3>Parity</h3><p>On {}, judged against {}. Errors are in units of the output's scale. The smallest tolerance "
       "that would pass is {}.</p>",
       escape(parity.device), escape(parity.reference), figure(figures.needed_tolerance));
-  Table cases(comparison_headings({"inputs", "output"}), static_cast<std::size_t>(figures.outputs) > kFilteredRows);
-  for (const auto& one : parity.cases) {
-    const std::string inputs = one.method == "forward" ? one.inputs : one.method + "(): " + one.inputs;
-    for (const auto& output : one.outputs) {
-      cases.add_row(joined({{inputs}, {output.name, "path"}}, comparison_cells(output)), output.passed ? "" : "failed");
-    }
-  }
-  html += cases.html();
-  if (parity.sites.empty()) return html;
-  Table sites(comparison_headings({"site", "worst with"}), parity.sites.size() > kFilteredRows);
-  for (const auto& site : parity.sites) {
-    sites.add_row(joined({{site_name(site.path, site.method), "path"}, {site.inputs}}, comparison_cells(site.figures)),
-                  site.figures.passed ? "" : "failed");
-  }
-  return html +
-         "<h4>Site by site</h4><p>Each site's original form and its fused one, on the operands that it gets.</p>" +
-         sites.html();
+  html += error_plot(output_rows(parity));
+  for (std::size_t i = 0; i < parity.cases.size(); ++i) html += case_table(parity.cases[i], i + 1);
+  return html + sites_part(parity);
 }
 
 std::string bench_section(const Report& report) {
@@ -168,8 +205,8 @@ std::string bench_section(const Report& report) {
                  {fmt::format("{:.3f} ms", bench.converted_ms), "number"},
                  {speed_change(bench)},
                  {std::to_string(bench.runs), "number"},
-                 {fmt::format("{}", fmt::join(bench.kernels, ", ")), "path"}});
-  return "<h3>Speed</h3>" + table.html();
+                 {fmt::format("{}", fmt::join(bench.kernels, ", ")), "keys"}});
+  return "<h3>Speed</h3>" + time_plot(bench) + table.html();
 }
 
 std::string operators_section(const Report& report) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "report/merge.h"
 #include "report/writers.h"
 
 namespace flashconvert::report {
@@ -144,6 +145,8 @@ Json report_json(const Report& report) {
   json["operators"] = {
       {"needed", report.operators_needed}, {"before", report.operators_before}, {"after", report.operators_after}};
   json["library"] = report.library.empty() ? Json(nullptr) : Json(report.library);
+  json["growth"] = report.growth.empty() ? Json(nullptr) : Json(report.growth);
+  json["options"] = report.options;
   json["exit_code"] = report.exit_code;
   json["error"] = nullable(report.error);
   return json;
@@ -153,6 +156,25 @@ Json report_json(const Report& report) {
 std::string dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
 }  // namespace
+
+std::string merged_json(const Merged& merged) {
+  Json json = {{"schema", kSchema}};
+  json["totals"] = {{"files", merged.reports.size()}, {"failed", merged.failed},   {"sites", merged.sites},
+                    {"fused", merged.fused},          {"weights", merged.weights}, {"folded", merged.folded},
+                    {"seconds", merged.seconds}};
+  json["failed"] = Json::array();
+  for (const auto& report : merged.reports) {
+    if (report.exit_code == 0) continue;
+    json["failed"].push_back(
+        {{"path", report.input.path}, {"exit_code", report.exit_code}, {"error", nullable(report.error)}});
+  }
+  json["slowest"] = Json::array();
+  for (const auto& [path, seconds] : merged.slowest) json["slowest"].push_back({{"path", path}, {"seconds", seconds}});
+  json["unfused"] = Json::array();
+  for (const auto& [reason, sites] : merged.reasons) json["unfused"].push_back({{"reason", reason}, {"sites", sites}});
+  json["reports"] = array_of(merged.reports, report_json);
+  return dump(json);
+}
 
 std::string to_json(const Report& report) { return dump(report_json(report)); }
 

@@ -141,6 +141,9 @@ Report read_report(const ParsedJson& json) {
   report.operators_before = json.at("operators").at("before").get<std::map<std::string, std::int64_t>>();
   report.operators_after = json.at("operators").at("after").get<std::map<std::string, std::int64_t>>();
   report.library = nullable<std::string>(json.at("library")).value_or("");
+  // Fields that reports of earlier builds lack.
+  if (json.contains("growth")) report.growth = nullable<std::string>(json.at("growth")).value_or("");
+  if (json.contains("options")) report.options = json.at("options").get<std::vector<std::string>>();
   report.exit_code = json.at("exit_code").get<int>();
   report.error = nullable<std::string>(json.at("error"));
   return report;
@@ -151,6 +154,18 @@ Report read_report(const ParsedJson& json) {
 Report from_json(const std::string& text) {
   try {
     return read_report(ParsedJson::parse(text));
+  } catch (const ParsedJson::exception& problem) {
+    throw std::runtime_error(std::string("not a report: ") + problem.what());
+  }
+}
+
+std::vector<Report> reports_from_json(const std::string& text) {
+  try {
+    const ParsedJson json = ParsedJson::parse(text);
+    if (!json.is_array()) return {read_report(json)};
+    std::vector<Report> reports;
+    for (const auto& entry : json) reports.push_back(read_report(entry));
+    return reports;
   } catch (const ParsedJson::exception& problem) {
     throw std::runtime_error(std::string("not a report: ") + problem.what());
   }

@@ -70,6 +70,9 @@ struct OutputComparison {
   std::string note;  // why it failed where the figures do not say it: "NaN at [0, 3] only in the converted model"
 };
 
+// In a case's `inputs`, before the reason why no other shapes were tried.
+inline constexpr const char* kOtherShapesUntried = "; other shapes were not tried: ";
+
 struct ParityCase {
   std::string inputs;  // "float32[1, 3, 224, 224] (traced shape)"
   std::string method = "forward";
@@ -119,6 +122,9 @@ struct Report {
   std::map<std::string, std::int64_t> operators_before;  // operator name to count
   std::map<std::string, std::int64_t> operators_after;
   std::string library;  // path of the operator library that the output needs, or ""
+  std::string growth;   // why the output is larger than the input, where it is: "1.2 MB more than INPUT (…)"
+
+  std::vector<std::string> options;  // those that decided what the output is, as typed: "--verify"
 
   // Filled in by the command line: how the run ended.
   int exit_code = 0;

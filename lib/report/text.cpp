@@ -5,7 +5,9 @@
 #include <map>
 
 #include "report/format.h"
+#include "report/site_groups.h"
 #include "report/text_parts.h"
+#include "report/wrap.h"
 #include "report/writers.h"
 
 namespace flashconvert::report {
@@ -19,14 +21,42 @@ namespace {
 // More folded weights than this are counted by form instead of listed.
 constexpr std::size_t kListedWeights = 24;
 
-std::string site_line(const AttentionEntry& site, const Style& style) {
-  const std::string path = site_name(site.path, site.method);
-  if (site.status == SiteStatus::kFused) {
-    const std::string depth = site.depth ? fmt::format(" ({})", name(*site.depth)) : "";
-    return fmt::format("{}  {}  {}", path, style.good("fused" + depth), site_description(site));
-  }
-  return fmt::format("{}  {}: {}", path, style.attention(name(site.status)),
+std::string fused_line(const std::string& sites, const AttentionEntry& site, int count, const Style& style) {
+  const std::string depth = site.depth ? fmt::format(" ({})", name(*site.depth)) : "";
+  const std::string times = count > 1 ? fmt::format(" ×{}", count) : "";
+  return fmt::format("{}  {}{}  {}", sites, style.good("fused" + depth), times, site_description(site));
+}
+
+std::string unfused_line(const AttentionEntry& site, const Style& style) {
+  return fmt::format("{}  {}: {}", site_name(site.path, site.method), style.attention(name(site.status)),
                      site.reason.value_or("no reason recorded"));
+}
+
+// What was fused, sites that are alike on one line; then what was not, each by itself, where the eye ends.
+void add_site_lines(std::vector<std::string>& lines, const Report& report, bool each, const Style& style) {
+  if (each) {
+    for (const auto& site : report.attention) {
+      if (site.status != SiteStatus::kFused) continue;
+      lines.push_back(fused_line(site_name(site.path, site.method), site, 1, style));
+    }
+  } else {
+    for (const auto& group : group_fused_sites(report.attention)) {
+      lines.push_back(fused_line(group.name, *group.first, group.sites, style));
+    }
+  }
+}
+
+void add_unfused_lines(std::vector<std::string>& lines, const Report& report, const Style& style) {
+  for (const auto& site : report.attention) {
+    if (site.status != SiteStatus::kFused) lines.push_back(unfused_line(site, style));
+  }
+}
+
+void append_wrapped(std::vector<std::string>& lines, const std::vector<std::string>& more, std::size_t width,
+                    std::size_t indent) {
+  for (const auto& line : more) {
+    for (auto& part : wrapped(line, width, indent)) lines.push_back(std::move(part));
+  }
 }
 
 std::string declined_weight_line(const FoldEntry& weight, const Style& style) {
@@ -111,51 +141,77 @@ std::string seconds_summary(const std::map<std::string, double>& seconds) {
   return fmt::format("{} ({})", human_seconds(total), fmt::join(parts, ", "));
 }
 
+// Code that is to be copied breaks between statements alone.
+void add_code_lines(std::vector<std::string>& lines, const char* label, const std::string& code, std::size_t width) {
+  const std::size_t end = code.find("; ");
+  if (width == 0 || end == std::string::npos || kLabelWidth + shown_width(code) <= width) {
+    lines.push_back(labelled(label, code));
+    return;
+  }
+  lines.push_back(labelled(label, code.substr(0, end + 1)));
+  lines.push_back(labelled("", code.substr(end + 2)));
+}
+
 void add_output_lines(std::vector<std::string>& lines, const Report& report, const TextOptions& options) {
   const std::string needed = needs_text(report);
   if (!report.output) {
     if (options.dry_run) {
       lines.push_back(labelled("output", "none (dry run)"));
-      lines.push_back(labelled("needs", needed.empty() ? "no operators beyond torch's own" : needed));
+      append_wrapped(lines, {labelled("needs", needed.empty() ? "no operators beyond torch's own" : needed)},
+                     options.width, kLabelWidth);
     } else {
       lines.push_back(labelled("output", "none was written"));
     }
     return;
   }
   const std::string path = report.output->path == "-" ? "standard output" : report.output->path;
-  lines.push_back(labelled("output", fmt::format("{}, {}", path, human_bytes(report.output->bytes))));
+  const std::string size = fmt::format("{}, {}", path, human_bytes(report.output->bytes));
+  append_wrapped(lines, {labelled("output", report.growth.empty() ? size : size + ": " + report.growth)}, options.width,
+                 kLabelWidth);
   const LoadingLines load = loading_lines(report);
-  if (!needed.empty()) lines.push_back(labelled("needs", needed));
-  lines.push_back(labelled("Python", load.python));
-  lines.push_back(labelled("C++", load.cpp));
+  if (!needed.empty()) append_wrapped(lines, {labelled("needs", needed)}, options.width, kLabelWidth);
+  add_code_lines(lines, "Python", load.python, options.width);
+  add_code_lines(lines, "C++", load.cpp, options.width);
 }
 
 }  // namespace
 
-std::string labelled(const std::string& label, const std::string& text) { return fmt::format("{:<10}{}", label, text); }
+std::string labelled(const std::string& label, const std::string& text) {
+  return fmt::format("{:<{}}{}", label, kLabelWidth, text);
+}
 
 std::vector<std::string> entry_lines(const Report& report, const TextOptions& options) {
   const Style style{options.color};
   std::vector<std::string> lines;
-  for (const auto& site : report.attention) lines.push_back(site_line(site, style));
+  add_site_lines(lines, report, options.verbose, style);
 
   const auto folded = static_cast<std::size_t>(count(report).folded);
-  if (folded > kListedWeights && !options.verbose) {
+  const bool each = folded <= kListedWeights || options.verbose;
+  if (!each) {
     for (auto& line : folded_weights_by_form(report.folded, style)) lines.push_back(std::move(line));
   }
   for (const auto& weight : report.folded) {
-    if (weight.status == FoldStatus::kDeclined) {
-      lines.push_back(declined_weight_line(weight, style));
-    } else if (folded <= kListedWeights || options.verbose) {
-      lines.push_back(folded_weight_line(weight, style));
-    }
+    if (each && weight.status == FoldStatus::kFolded) lines.push_back(folded_weight_line(weight, style));
   }
   if (options.verbose) {
     for (const auto& rename : report.renamed) {
       lines.push_back(fmt::format("{}  renamed from  {}", rename.to, fmt::join(rename.from, ", ")));
     }
   }
-  return lines;
+  add_unfused_lines(lines, report, style);
+  for (const auto& weight : report.folded) {
+    if (weight.status == FoldStatus::kDeclined) lines.push_back(declined_weight_line(weight, style));
+  }
+  std::vector<std::string> fitting;
+  append_wrapped(fitting, lines, options.width, 4);
+  return fitting;
+}
+
+std::vector<std::string> verdict_lines(const Report& report, const TextOptions& options) {
+  std::vector<std::string> fitting;
+  append_wrapped(fitting, parity_lines(*report.parity, options.verbose, Style{options.color}), options.width,
+                 kLabelWidth);
+  return fitting;
 }
 
 std::vector<std::string> summary_lines(const Report& report, const TextOptions& options) {
@@ -173,8 +229,10 @@ std::vector<std::string> summary_lines(const Report& report, const TextOptions& 
     for (auto& line : bench_lines(*report.bench, style)) lines.push_back(std::move(line));
   }
   if (!report.seconds.empty()) lines.push_back(labelled("time", seconds_summary(report.seconds)));
-  add_output_lines(lines, report, options);
-  return lines;
+  std::vector<std::string> fitting;
+  append_wrapped(fitting, lines, options.width, kLabelWidth);
+  add_output_lines(fitting, report, options);
+  return fitting;
 }
 
 }  // namespace flashconvert::report

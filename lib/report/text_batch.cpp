@@ -5,6 +5,7 @@
 
 #include "report/format.h"
 #include "report/text_parts.h"
+#include "report/wrap.h"
 #include "report/writers.h"
 
 namespace flashconvert::report {
@@ -44,7 +45,11 @@ std::vector<std::string> batch_lines(const std::vector<Report>& reports, const s
       fmt::format("{} of {} {}; exit code {}", succeeded, plural(static_cast<std::int64_t>(reports.size()), "file"),
                   options.dry_run ? "planned" : "converted", worst);
   lines.push_back(worst == 0 ? style.good(totals) : style.bad(totals));
-  return lines;
+  std::vector<std::string> fitting;
+  for (const auto& line : lines) {
+    for (auto& part : wrapped(line, options.width, 4)) fitting.push_back(std::move(part));
+  }
+  return fitting;
 }
 
 }  // namespace flashconvert::report

@@ -38,14 +38,23 @@ std::string case_subject(const ParityCase& one, const OutputComparison& output) 
   return fmt::format("{}{} -> {}", method, one.inputs, output.name);
 }
 
+// " (other shapes were not tried: one call takes 21 s)"
+std::string untried_shapes(const Parity& parity) {
+  for (const auto& one : parity.cases) {
+    const std::size_t place = one.inputs.find(kOtherShapesUntried);
+    if (place != std::string::npos) return fmt::format(" ({})", one.inputs.substr(place + 2));
+  }
+  return "";
+}
+
 }  // namespace
 
 std::vector<std::string> parity_lines(const Parity& parity, bool verbose, const Style& style) {
   const ParityFigures figures = parity_figures(parity);
   const std::string verdict = parity.passed ? style.good("passed") : style.bad("FAILED");
-  std::string scope =
-      fmt::format("{} on {}: {}, {}", verdict, parity.device,
-                  plural(static_cast<std::int64_t>(parity.cases.size()), "case"), plural(figures.outputs, "output"));
+  std::string scope = fmt::format("{} on {}: {}{}, {}", verdict, parity.device,
+                                  plural(static_cast<std::int64_t>(parity.cases.size()), "case"),
+                                  untried_shapes(parity), plural(figures.outputs, "output"));
   if (figures.failed > 0) scope += fmt::format(", {} failed", figures.failed);
   std::vector<std::string> lines;
   lines.push_back(labelled("parity", fmt::format("{} (reference: {})", scope, parity.reference)));

@@ -1,6 +1,7 @@
 // The pieces that the console's summary is put together from.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct Style {
 private:
   std::string paint(const char* code, const std::string& text) const;
 };
+
+constexpr std::size_t kLabelWidth = 10;
 
 // "parity    passed on cpu …": the summary's two columns.
 std::string labelled(const std::string& label, const std::string& text);

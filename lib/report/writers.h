@@ -2,6 +2,7 @@
 // none of them touches a file. The JSON form is a contract with scripts, described in docs/report.md.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -24,13 +25,18 @@ struct Counts {
 Counts count(const Report& report);
 
 struct TextOptions {
-  bool verbose = false;  // every folded weight and renamed key, every compared output, the operator table
-  bool dry_run = false;  // the operator table, and "would be" instead of "was"
-  bool color = false;    // ANSI colours
+  bool verbose = false;   // every folded weight and renamed key, every compared output, the operator table
+  bool dry_run = false;   // the operator table, and "would be" instead of "was"
+  bool color = false;     // ANSI colours
+  std::size_t width = 0;  // columns of the terminal, which lines are broken to fit; 0: never
 };
 
-// One line per attention site and per folded weight (grouped by form when there are dozens, unless verbose).
+// What was fused, a line for sites that differ in a number alone; what was folded, a line each, or by form when there
+// are dozens; then every site and weight that was left alone. Verbose: a line for each of them.
 std::vector<std::string> entry_lines(const Report& report, const TextOptions& options);
+
+// The verdict of a parity that failed, with what failed: the lines of the summary, before the summary can be made.
+std::vector<std::string> verdict_lines(const Report& report, const TextOptions& options);
 
 // What follows them: counts, parity, speed, the operator table, the output and the lines that load it.
 std::vector<std::string> summary_lines(const Report& report, const TextOptions& options);
@@ -45,6 +51,9 @@ std::string to_json(const std::vector<Report>& reports);
 
 // The value that `to_json(Report)` wrote. Throws std::runtime_error for anything else.
 Report from_json(const std::string& text);
+
+// The same for what a batch wrote, too: the reports of an array, or the one.
+std::vector<Report> reports_from_json(const std::string& text);
 
 // One page that holds everything it needs: it opens offline and loads nothing.
 std::string to_html(const std::vector<Report>& reports);

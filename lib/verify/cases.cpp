@@ -206,7 +206,7 @@ private:
     const auto first =
         std::find_if(cases.begin(), cases.end(), [&](const Case& test) { return test.method == method; });
     first->description +=
-        "; other shapes were not tried: one call takes " + std::to_string(std::lround(seconds)) + " s";
+        report::kOtherShapesUntried + ("one call takes " + std::to_string(std::lround(seconds)) + " s");
   }
 
   const checkpoint::Checkpoint& checkpoint_;

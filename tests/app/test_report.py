@@ -12,7 +12,7 @@ from program import OPERATORS, SABOTAGE, Attention, ProgramTest, save_traced
 
 FIELDS = {
     "": "schema flashconvert torch input output attention folded renamed parity bench seconds warnings operators "
-    "library exit_code error",
+    "library growth options exit_code error",
     "attention": "path method form status depth reason heads head_dim scale causal bias packed",
     "folded": "path form status reason weight_change dtype",
     "figures": "name shape dtype max_abs error_original error_converted allowed passed error_mean error_p99 "

@@ -1,4 +1,6 @@
 // The HTML page: self-contained, escaped, and with the facts of the report.
+#include <cmath>
+
 #include "report/writers.h"
 #include "sample.h"
 #include "support/catch.h"
@@ -16,6 +18,29 @@ TEST_CASE("the page holds the facts of the report") {
   CHECK(contains(page, "a warning"));
   CHECK(contains(page, "torch.ops.load_library(&quot;/opt/lib/libflashconvert_ops.so&quot;)"));
   CHECK(contains(page, "<span class=\"badge good\">Converted</span>"));
+}
+
+TEST_CASE("a case's inputs stand once, above its outputs, and errors and times are plotted") {
+  Report report = sample_report();
+  report.parity->cases[0].outputs.push_back(sample_output(true));
+  const std::string page = to_html({report});
+  const std::string inputs = report.parity->cases[0].inputs;
+  const auto first = page.find(inputs);
+  REQUIRE(first != std::string::npos);
+  CHECK(page.find(inputs, first + 1) == std::string::npos);
+  CHECK(contains(page, "<td class=\"name\">case 1</td>"));
+  CHECK(contains(page, "class=\"dot converted\" style=\"left:"));
+  CHECK(contains(page, "title=\"converted 2.5e-07\""));
+  CHECK(contains(page, "<em>12.500 ms</em>"));
+}
+
+TEST_CASE("a figure that is zero, infinite or no number has a place in the plot") {
+  Report report = sample_report();
+  report.parity->cases[0].outputs[0].error_converted = std::nan("");
+  report.parity->cases[0].outputs[0].error_original = 0;
+  const std::string page = to_html({report});
+  CHECK(contains(page, "style=\"left:100.00%\" title=\"converted nan\""));
+  CHECK(contains(page, "style=\"left:0.00%\" title=\"original 0\""));
 }
 
 TEST_CASE("the page loads nothing from anywhere") {

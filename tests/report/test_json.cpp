@@ -35,7 +35,8 @@ std::string problem_with(const std::string& text) {
 TEST_CASE("JSON has the fields of the contract in a fixed order") {
   const Json json = Json::parse(to_json(sample_report()));
   CHECK(keys(json) == Names{"schema", "flashconvert", "torch", "input", "output", "attention", "folded", "renamed",
-                            "parity", "bench", "seconds", "warnings", "operators", "library", "exit_code", "error"});
+                            "parity", "bench", "seconds", "warnings", "operators", "library", "growth", "options",
+                            "exit_code", "error"});
   CHECK(json["schema"] == 1);
   CHECK(keys(json["input"]) == Names{"path", "bytes", "sha256"});
   CHECK(keys(json["attention"][0]) == Names{"path", "method", "form", "status", "depth", "reason", "heads", "head_dim",

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "report/format.h"
+#include "report/wrap.h"
 #include "report/writers.h"
 #include "sample.h"
 #include "support/catch.h"
@@ -26,8 +27,77 @@ std::string all(const std::vector<std::string>& lines) {
 TEST_CASE("each attention site has one line, as the contract spells it") {
   const auto lines = entry_lines(sample_report(), {});
   CHECK(lines[0] == "encoder.layers.3.attn  fused (module)  softmax-matmul, 12 heads of 64, key padding");
-  CHECK(lines[1] == "decoder.attn (decode)  declined: attention weights are returned");
-  CHECK(lines[2] == "(root)  reverted: parity failed");
+  // What was left alone comes last.
+  CHECK(lines[2] == "decoder.attn (decode)  declined: attention weights are returned");
+  CHECK(lines[3] == "(root)  reverted: parity failed");
+}
+
+TEST_CASE("sites that differ in a number alone share a line, declined ones never") {
+  Report report;
+  AttentionEntry site = sample_report().attention[0];
+  const auto add = [&](const std::string& path) {
+    site.path = path;
+    report.attention.push_back(site);
+  };
+  for (int layer = 0; layer < 24; ++layer) add("encoder.layer." + std::to_string(layer) + ".attention");
+  for (const int layer : {0, 1, 3}) add("decoder." + std::to_string(layer) + ".self");
+  // Stages of two and of three blocks.
+  for (int stage = 0; stage < 3; ++stage) {
+    for (int block = 0; block < (stage == 2 ? 3 : 2); ++block) {
+      add("stages." + std::to_string(stage) + ".blocks." + std::to_string(block));
+    }
+  }
+  site.heads = 8;
+  add("encoder.layer.24.attention");
+  site = sample_report().attention[1];
+  add("decoder.0.cross");
+  add("decoder.1.cross");
+
+  const auto lines = entry_lines(report, {});
+  const std::string twelve = "softmax-matmul, 12 heads of 64, key padding";
+  REQUIRE(lines.size() == 7);
+  CHECK(lines[0] == "encoder.layer.{0–23}.attention  fused (module) ×24  " + twelve);
+  CHECK(lines[1] == "decoder.{0–1,3}.self  fused (module) ×3  " + twelve);
+  CHECK(lines[2] == "stages.{0–1}.blocks.{0–1}  fused (module) ×4  " + twelve);
+  CHECK(lines[3] == "stages.2.blocks.{0–2}  fused (module) ×3  " + twelve);
+  CHECK(lines[4] == "encoder.layer.24.attention  fused (module)  softmax-matmul, 8 heads of 64, key padding");
+  CHECK(lines[5] == "decoder.0.cross (decode)  declined: attention weights are returned");
+  CHECK(lines[6] == "decoder.1.cross (decode)  declined: attention weights are returned");
+
+  TextOptions verbose;
+  verbose.verbose = true;
+  CHECK(entry_lines(report, verbose).size() == report.attention.size());
+}
+
+TEST_CASE("lines fit the terminal, and break between words") {
+  TextOptions options;
+  options.width = 60;
+  options.color = true;
+  Report report = sample_report();
+  report.output->path = "a/path/that/is/longer/than/the/terminal/is/wide/and/stays/whole.pt";
+  for (const auto& lines : {entry_lines(report, options), summary_lines(report, options)}) {
+    for (const auto& line : lines) {
+      INFO(line);
+      const bool is_one_word = line.find(' ', line.find_first_not_of(' ')) == std::string::npos;
+      const bool is_code = contains(line, "torch::jit") || contains(line, "dlopen") || contains(line, "torch.");
+      CHECK((shown_width(line) <= 60 || is_one_word || is_code || contains(line, report.output->path)));
+    }
+  }
+  CHECK(wrapped("one two three", 9, 2) == std::vector<std::string>{"one two", "  three"});
+  CHECK(wrapped("a verylongword b", 6, 2) == std::vector<std::string>{"a", "  verylongword", "  b"});
+  CHECK(wrapped("no limit at all", 0, 2) == std::vector<std::string>{"no limit at all"});
+  CHECK(shown_width("\x1b[32m×24\x1b[0m") == 3);
+}
+
+TEST_CASE("what was not tried, and why the output grew, stand beside what they are about") {
+  Report report = sample_report();
+  report.parity->cases[0].inputs += std::string(kOtherShapesUntried) + "one call takes 21 s";
+  report.growth = "1.2 MB more than INPUT (tensors 1.2 MB more)";
+  const auto lines = summary_lines(report, {});
+  CHECK(has_line(lines,
+                 "parity    passed on cpu: 1 case (other shapes were not tried: one call takes 21 s), 1 output "
+                 "(reference: float64)"));
+  CHECK(has_line(lines, "output    models/out.pt, 12.3 MB: 1.2 MB more than INPUT (tensors 1.2 MB more)"));
 }
 
 TEST_CASE("folded weights are listed, and grouped by form when there are dozens") {

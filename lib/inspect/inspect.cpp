@@ -1,0 +1,162 @@
+#include "inspect/inspect.h"
+
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/serialization/python_print.h>
+
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string_view>
+
+#include "checkpoint/checkpoint.h"
+#include "common/function_with_graph.h"
+#include "convert/convert.h"
+#include "convert/operator_counts.h"
+#include "report/format.h"
+
+namespace flashconvert::inspect {
+namespace {
+
+using torch::jit::Module;
+
+// Types of traced modules have numbers that tell instances apart and mean nothing to people.
+std::string without_mangling(const std::string& text) {
+  static const std::regex kMangled(R"(\.?___torch_mangle_\d+)");
+  static const std::regex kPrefix(R"(__torch__\.)");
+  return std::regex_replace(std::regex_replace(text, kMangled, ""), kPrefix, "");
+}
+
+std::string dtype_text(const at::Tensor& tensor) {
+  std::string dtype = c10::toString(tensor.scalar_type());
+  static const std::map<std::string, std::string> kNames = {
+      {"Float", "float32"}, {"Half", "float16"}, {"BFloat16", "bfloat16"}, {"Double", "float64"}, {"Long", "int64"},
+      {"Int", "int32"},     {"Bool", "bool"},    {"Short", "int16"},       {"Char", "int8"},      {"Byte", "uint8"}};
+  const auto found = kNames.find(dtype);
+  return found == kNames.end() ? dtype : found->second;
+}
+
+std::uint64_t content_hash(const at::Tensor& tensor) {
+  const at::Tensor whole = tensor.contiguous();
+  return std::hash<std::string_view>()({static_cast<const char*>(whole.const_data_ptr()), whole.nbytes()});
+}
+
+std::string value_text(const c10::IValue& value) {
+  if (value.isTensor()) return dtype_text(value.toTensor()) + report::shape_text(value.toTensor().sizes().vec());
+  std::ostringstream text;
+  text << value;
+  return text.str();
+}
+
+std::string code_of(const torch::jit::Function& function) {
+  std::vector<c10::IValue> constants;
+  torch::jit::PrintDepsTable types;
+  torch::jit::PythonPrint printer(constants, types);
+  printer.printMethod(function);
+  return without_mangling(printer.str());
+}
+
+void count_devices(const torch::jit::Block* block, std::map<std::string, std::int64_t>& devices) {
+  for (const torch::jit::Node* node : block->nodes()) {
+    for (const torch::jit::Block* inner : node->blocks()) count_devices(inner, devices);
+    if (node->kind() != c10::prim::Constant || node->outputs().empty()) continue;
+    const auto value = torch::jit::toIValue(node->output());
+    if (value && value->isDevice()) ++devices[value->toDevice().str()];
+  }
+}
+
+class Tree {
+public:
+  Tree(const checkpoint::Checkpoint& checkpoint, Inspection& inspection)
+      : checkpoint_(checkpoint), inspection_(inspection) {
+    add(checkpoint.module, "");
+  }
+
+private:
+  // Returns the storages below, so that one that several modules hold counts once in whatever is around them.
+  std::map<const void*, std::int64_t> add(const Module& module, const std::string& path) {
+    const std::size_t place = inspection_.modules.size();
+    inspection_.modules.push_back(own_facts(module, path));
+    std::map<const void*, std::int64_t> storages;
+    for (const auto& tensor : module.parameters(/*recurse=*/false)) note(tensor, storages);
+    for (const auto& tensor : module.buffers(/*recurse=*/false)) note(tensor, storages);
+    for (const auto& child : module.named_children()) {
+      storages.merge(add(child.value, path.empty() ? child.name : path + "." + child.name));
+    }
+    for (const auto& storage : storages) inspection_.modules[place].bytes += storage.second;
+    return storages;
+  }
+
+  static void note(const at::Tensor& tensor, std::map<const void*, std::int64_t>& storages) {
+    if (tensor.defined())
+      storages[tensor.storage().unsafeGetStorageImpl()] = static_cast<std::int64_t>(tensor.storage().nbytes());
+  }
+
+  ModuleFacts own_facts(const Module& module, const std::string& path) {
+    ModuleFacts facts;
+    facts.path = path;
+    facts.type = without_mangling(module.type()->name()->qualifiedName());
+    for (const auto& entry : module.named_parameters(false)) add_tensor(facts, entry.name, entry.value, true);
+    for (const auto& entry : module.named_buffers(false)) add_tensor(facts, entry.name, entry.value, false);
+    for (const auto& method : module.get_methods()) {
+      auto* function = function_with_graph(&method.function());
+      if (function == nullptr) continue;
+      facts.methods.emplace_back(method.name(), code_of(*function));
+      count_devices(function->graph()->block(), inspection_.devices_in_code);
+    }
+    return facts;
+  }
+
+  void add_tensor(ModuleFacts& facts, const std::string& name, const at::Tensor& tensor, bool is_parameter) {
+    if (!tensor.defined()) return;
+    const std::string path = facts.path.empty() ? name : facts.path + "." + name;
+    facts.tensors.push_back({name, dtype_text(tensor), tensor.sizes().vec(), checkpoint_.devices.of(tensor, path).str(),
+                             static_cast<std::int64_t>(tensor.nbytes()), is_parameter, content_hash(tensor)});
+  }
+
+  const checkpoint::Checkpoint& checkpoint_;
+  Inspection& inspection_;
+};
+
+std::vector<MethodFacts> methods_of(const checkpoint::Checkpoint& checkpoint) {
+  std::vector<MethodFacts> methods;
+  for (const auto& method : checkpoint.module.get_methods()) {
+    const auto& schema = method.function().getSchema();
+    std::ostringstream text;
+    text << schema;
+    std::string shown = without_mangling(text.str());
+    shown.erase(0, shown.find('('));
+    MethodFacts facts{method.name(), std::move(shown), {}};
+    const auto traced = checkpoint.traced_inputs.find(method.name());
+    if (traced != checkpoint.traced_inputs.end()) {
+      for (std::size_t i = 0; i < traced->second.size(); ++i) {
+        const bool is_named = i + 1 < schema.arguments().size();
+        facts.inputs.push_back((is_named ? schema.arguments()[i + 1].name() + ": " : "") +
+                               value_text(traced->second[i]));
+      }
+    }
+    methods.push_back(std::move(facts));
+  }
+  return methods;
+}
+
+}  // namespace
+
+Inspection inspect(const checkpoint::Source& source) {
+  Inspection inspection;
+  {
+    const checkpoint::Checkpoint checkpoint = source.load();
+    inspection.file = checkpoint.file;
+    inspection.methods = methods_of(checkpoint);
+    inspection.operators = count_operators(checkpoint.module);
+    Tree(checkpoint, inspection);
+  }
+  ConvertOptions plan;
+  plan.dry_run = true;
+  ConvertResult planned = convert(source, nullptr, plan, [](const std::string&, double) {});
+  inspection.attention = std::move(planned.report.attention);
+  inspection.folded = std::move(planned.report.folded);
+  return inspection;
+}
+
+}  // namespace flashconvert::inspect
