@@ -13,6 +13,7 @@
 
 #include "common/error.h"
 #include "common/glob.h"
+#include "common/out_of_memory.h"
 #include "convert/convert.h"
 #include "exit_code.h"
 #include "operator_library.h"
@@ -150,14 +151,21 @@ void fail_unexpectedly(report::Report& report, const Options& options, const std
        "internal error while converting " + options.inputs[0] + ": " + first_line(message, options.verbosity) + advice);
 }
 
+void fail_out_of_memory(report::Report& report, const Options& options) {
+  fail(report, kExitLimit,
+       "out of memory while converting " + options.inputs[0] +
+           "\n  A conversion needs about 1.5 times the file's size, and more with --verify. Nothing was written.");
+}
+
 void run_and_catch(const Options& options, report::Report& report) {
   try {
     run(options, report);
   } catch (const Error& error) {
     fail(report, exit_code_of(error.kind()), error.what());
   } catch (const std::bad_alloc&) {
-    fail(report, kExitInternal, "out of memory while converting " + options.inputs[0]);
+    fail_out_of_memory(report, options);
   } catch (const c10::Error& error) {
+    if (is_out_of_memory(error.what_without_backtrace())) return fail_out_of_memory(report, options);
     fail_unexpectedly(report, options,
                       options.verbosity == Verbosity::kVerbose ? error.what() : error.what_without_backtrace());
   } catch (const std::exception& error) {

@@ -61,6 +61,8 @@ private:
   std::string name_;
   std::filesystem::path path_;                // empty for standard input
   std::shared_ptr<const std::string> bytes_;  // standard input's bytes
+  // The file as it was opened first: every later look has to find the same.
+  std::shared_ptr<std::shared_ptr<const Bytes>> first_ = std::make_shared<std::shared_ptr<const Bytes>>();
 };
 
 // Where the converted checkpoint goes: a file that appears whole or not at all, or standard output.

@@ -1,0 +1,167 @@
+"""What happens around a conversion: its input is written, it is signalled or killed, memory and folders are missing.
+OUTPUT is the old file or the new whole one, the exit code says which, and no temporary file stays."""
+
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import unittest
+import zlib
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "app"))
+
+import torch
+from program import PROGRAM, TIMEOUT, Attention, ProgramTest, run, save_traced
+
+from mutate import archive_of, records_of
+
+
+class Starving(ProgramTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        model = torch.nn.Sequential(Attention(), torch.nn.Linear(16, 1_000_000))
+        cls.large = save_traced(model, pathlib.Path(cls._samples.name) / "large.pt")  # 68 MB
+
+    def leftovers(self):
+        return list(self.folder.glob(".*.tmp"))
+
+    def start(self, source=None, *arguments, **options):
+        self.output.write_bytes(b"precious")
+        return subprocess.Popen([PROGRAM, source or self.large, self.output, "--force", *arguments], stderr=subprocess.PIPE, **options)
+
+    def wait_for_save(self, process):
+        """Until the temporary file holds something."""
+        while process.poll() is None:
+            for path in self.leftovers():
+                try:
+                    if path.stat().st_size > 1 << 20:
+                        return
+                except FileNotFoundError:
+                    pass
+
+    def test_every_ending_signal_removes_the_temporary_file(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU):
+            with self.subTest(number.name):
+                process = self.start(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                self.wait_for_save(process)
+                process.send_signal(number)
+                process.communicate(timeout=TIMEOUT)
+                self.assertEqual(process.returncode, 128 + number)
+                self.assertEqual(self.output.read_bytes(), b"precious")
+                self.assert_only("out.pt")
+
+    def test_a_hang_up_that_is_ignored_stays_so(self):
+        process = self.start(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        self.wait_for_save(process)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=TIMEOUT)
+        self.assertEqual(process.returncode, 0)
+
+    def test_the_next_run_removes_what_a_killed_one_left(self):
+        process = self.start()
+        self.wait_for_save(process)
+        process.kill()
+        process.communicate(timeout=TIMEOUT)
+        self.assertEqual(len(self.leftovers()), 1)
+        others = [self.folder / name for name in (".other.pt.flashconvert-1-0.tmp", ".out.pt.flashconvert-mine.tmp")]
+        for path in others:
+            path.write_bytes(b"somebody else's")
+        self.convert(self.encoder, self.output, "--force")
+        self.assertEqual(sorted(self.leftovers()), sorted(others))
+
+    def test_a_temporary_file_in_use_is_left_alone(self):
+        process = self.start()
+        self.wait_for_save(process)
+        process.send_signal(signal.SIGSTOP)
+        used = self.leftovers()
+        self.convert(self.encoder, self.output, "--force")
+        self.assertEqual(self.leftovers(), used)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=TIMEOUT)
+        self.assertEqual(process.returncode, 0)
+        self.assert_only("out.pt")
+
+    def test_an_input_that_is_written_meanwhile(self):
+        source = self.folder / "in.pt"
+        changed = False
+        for delay in (0.15, 0.2, 0.25, 0.3, 0.4, 0.5):
+            shutil.copy(self.large, source)
+            process = self.start(source)
+            time.sleep(delay)
+            with source.open("r+b") as file:
+                file.seek(40_000_000)
+                file.write(bytes(range(256)))
+            _, message = process.communicate(timeout=TIMEOUT)
+            with self.subTest(delay=delay):
+                self.assertIn(process.returncode, (0, 4), message)
+                if process.returncode == 4:
+                    changed = changed or b"was changed by somebody else" in message
+                    self.assertEqual(self.output.read_bytes(), b"precious")
+                self.assertEqual(self.leftovers(), [])
+        self.assertTrue(changed, "no delay fell into the time in which the file is read")
+
+    def test_out_of_memory(self):
+        megabytes = 1 << 20
+        codes = set()
+        for limit in (500, 560, 620, 700):
+            process = self.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit * megabytes, limit * megabytes)))
+            _, message = process.communicate(timeout=TIMEOUT)
+            with self.subTest(limit=limit):
+                if process.returncode != 0 and b"error while loading shared libraries" not in message:
+                    codes.add(process.returncode)
+                    self.assertIn(process.returncode, (7,), message)
+                    self.assertIn(b"out of memory", message)
+                    self.assertEqual(self.output.read_bytes(), b"precious")
+        self.assertEqual(codes, {7}, "no limit was felt")
+
+    def test_no_folder_for_temporary_files(self):
+        done = run("-", "-", stdin=self.encoder.read_bytes(), environment={"TMPDIR": str(self.folder / "none")})
+        self.assertEqual(done.returncode, 6, done.stderr)
+        self.assertIn("TMPDIR", done.stderr)
+
+    def test_a_stream_without_end_is_looked_at(self):
+        with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless:
+            done = subprocess.run([PROGRAM, "-", self.output], stdin=endless.stdout, capture_output=True, text=True, timeout=TIMEOUT)
+            endless.kill()
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertIn("standard input: is a text file", done.stderr)
+
+
+class Bombs(ProgramTest):
+    def test_a_small_file_that_unfolds(self):
+        bomb = self.folder / "bomb.pt"
+        zeros = zlib.compress(bytes(512 << 20), 9)[2:-4]
+        name = records_of(self.encoder.read_bytes())[0][0].split("/")[0] + "/extra/zeros"
+        content = bytearray(archive_of(records_of(self.encoder.read_bytes()) + [(name, zeros)]))
+        at = content.rfind(b"PK\x01\x02")
+        content[at + 10 : at + 12] = struct.pack("<H", 8)
+        content[at + 24 : at + 28] = struct.pack("<I", 512 << 20)
+        bomb.write_bytes(content)
+        process = subprocess.Popen([PROGRAM, bomb, self.output], stderr=subprocess.PIPE, text=True)
+        message = process.stderr.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.stderr.close()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 4, message)
+        self.assertIn("may unfold to", message)
+        self.assertLess(used.ru_maxrss, 700 << 10)
+
+    def test_names_do_not_command_the_terminal(self):
+        spoiled = self.folder / "spoiled.pt"
+        records = records_of(self.encoder.read_bytes())
+        records[3] = ("\x1b[2J\x1b]0;title\x07", records[3][1])
+        content = bytearray(archive_of(records))
+        content[content.find(records[3][1])] ^= 1
+        spoiled.write_bytes(content)
+        done = self.convert(spoiled, self.output, code=4)
+        self.assertNotIn("\x1b", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
