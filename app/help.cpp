@@ -48,7 +48,7 @@ Exit codes:
   4  INPUT cannot be read, or is not a TorchScript checkpoint
   5  parity failed; OUTPUT was not written
   6  OUTPUT or the report cannot be written
-  7  out of memory
+  7  out of memory, or beyond --max-memory or --max-time
 A batch converts what it can and returns the highest code of its files.
 
 Examples:

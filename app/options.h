@@ -1,6 +1,7 @@
 // The command line as a value: what was asked for, checked, before any work.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,9 @@ struct Options {
   std::optional<std::string> report;
   int jobs = 1;
   Verbosity verbosity = Verbosity::kNormal;
+
+  std::uint64_t max_memory = 0;  // bytes; 0: that of the machine
+  double max_time = 0;           // seconds; 0: none
 
   int report_descriptor = -1;  // --report-descriptor: how one process of a batch hands its report to the batch
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <exception>
@@ -88,6 +89,14 @@ int wait_for_signal() {
   do signal = ::sigwaitinfo(&signals, nullptr);
   while (signal < 0);
   return signal;
+}
+
+int wait_for_signal(std::chrono::milliseconds longest) {
+  const sigset_t signals = queued();
+  timespec time{};
+  time.tv_sec = static_cast<time_t>(longest.count() / 1000);
+  time.tv_nsec = static_cast<long>(longest.count() % 1000) * 1'000'000;
+  return std::max(0, ::sigtimedwait(&signals, nullptr, &time));
 }
 
 void reset_signals() {

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/jit/runtime/print_handler.h>
 #include <torch/version.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -20,6 +21,7 @@
 #include "report/writers.h"
 #include "report_file.h"
 #include "version.h"
+#include "worker.h"
 
 namespace flashconvert::app {
 
@@ -121,12 +123,15 @@ bool needs_our_operators(const report::Report& report) {
   return std::any_of(report.operators_needed.begin(), report.operators_needed.end(), is_ours);
 }
 
-void run(const Options& options, report::Report& report) {
+void run(const Options& options, report::Report& report, const NoteStage& note_stage) {
   for (const auto& library : options.load_libraries) checkpoint::load_operator_library(library);
   const checkpoint::Source source = open_input(options.inputs[0]);
   const std::optional<checkpoint::Destination> destination = open_output(options, source);
-  ConvertResult result =
-      convert(source, destination ? &*destination : nullptr, conversion_options(options), show_progress);
+  const auto progress = [&](const std::string& stage, double share) {
+    note_stage(stage);
+    show_progress(stage, share);
+  };
+  ConvertResult result = convert(source, destination ? &*destination : nullptr, conversion_options(options), progress);
   clear_progress();
   report = std::move(result.report);
   if (report.library.empty() && needs_our_operators(report)) report.library = operator_library();
@@ -157,9 +162,9 @@ void fail_out_of_memory(report::Report& report, const Options& options) {
            "\n  A conversion needs about 1.5 times the file's size, and more with --verify. Nothing was written.");
 }
 
-void run_and_catch(const Options& options, report::Report& report) {
+void run_and_catch(const Options& options, report::Report& report, const NoteStage& note_stage) {
   try {
-    run(options, report);
+    run(options, report, note_stage);
   } catch (const Error& error) {
     fail(report, exit_code_of(error.kind()), error.what());
   } catch (const std::bad_alloc&) {
@@ -169,6 +174,7 @@ void run_and_catch(const Options& options, report::Report& report) {
     fail_unexpectedly(report, options,
                       options.verbosity == Verbosity::kVerbose ? error.what() : error.what_without_backtrace());
   } catch (const std::exception& error) {
+    if (is_out_of_memory(error.what())) return fail_out_of_memory(report, options);
     fail_unexpectedly(report, options, error.what());
   }
 }
@@ -182,16 +188,40 @@ void hand_over(const report::Report& report, int descriptor) {
 
 }  // namespace
 
+namespace {
+
+WorkerLimits limits_of(const Options& options) {
+  const auto pages = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return {options.max_memory != 0 ? options.max_memory : pages * page, options.max_time};
+}
+
+// A worker that ended in the middle could not tidy up.
+void tidy_up_after(const report::Report& report, const Options& options) {
+  if (isatty(STDERR_FILENO) == 1) write_all(STDERR_FILENO, "\r\x1b[K");  // the progress line
+  if (!options.dry_run && options.output != "-") checkpoint::Destination::remove_leftovers(options.output);
+  if (report.exit_code <= kExitLimit) log_error(*report.error);
+}
+
+}  // namespace
+
 int convert_one(const Options& options) {
   tame_torch();
   std::unique_ptr<ReportFile> file;
   if (options.report) file = std::make_unique<ReportFile>(*options.report);
 
-  report::Report report;
-  report.flashconvert_version = kVersion;
-  report.torch_version = torch_version();
-  report.input.path = options.inputs[0];
-  run_and_catch(options, report);
+  report::Report started;
+  started.flashconvert_version = kVersion;
+  started.torch_version = torch_version();
+  started.input.path = options.inputs[0];
+  const WorkerResult result = run_in_worker(started, limits_of(options), [&](const NoteStage& note_stage) {
+    report::Report report = started;
+    run_and_catch(options, report, note_stage);
+    return report;
+  });
+  const report::Report& report = result.report;
+  if (result.was_cut_short) tidy_up_after(report, options);
+  if (result.signal != 0) return 128 + result.signal;
 
   if (file) file->write_one(report);
   if (options.report_descriptor >= 0) hand_over(report, options.report_descriptor);

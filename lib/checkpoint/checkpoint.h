@@ -73,6 +73,8 @@ public:
   static Destination file(std::filesystem::path path, const Source& input, bool force);
   static Destination standard_output();
   const std::string& name() const { return name_; }
+  // Removes the temporary files beside `path` that a process which is gone left there.
+  static void remove_leftovers(const std::filesystem::path& path);
 
   // Writes a temporary file beside the destination, flushes it to the disk, loads it again and compares methods,
   // parameters and records with `checkpoint`, then renames it over the destination. Throws Error(kOutput).

@@ -142,6 +142,11 @@ Destination Destination::file(fs::path path, const Source& input, bool force) {
   return destination;
 }
 
+void Destination::remove_leftovers(const fs::path& path) {
+  const fs::path target = follow_links(path);
+  remove_abandoned_files(folder_of(target), target.filename().string());
+}
+
 Destination Destination::standard_output() {
   if (::isatty(STDOUT_FILENO) != 0) {
     throw Error(ErrorKind::kUsage, "standard output is a terminal, which cannot take a checkpoint",

@@ -135,6 +135,7 @@ std::optional<std::string> try_import(const std::shared_ptr<const Bytes>& bytes,
     if (is_out_of_memory(error.what_without_backtrace())) throw;
     return error.what_without_backtrace();
   } catch (const std::exception& error) {  // ErrorReport of the TorchScript compiler, among others
+    if (is_out_of_memory(error.what())) throw std::bad_alloc();  // of code that ran while loading
     return error.what();
   }
   return std::nullopt;

@@ -64,16 +64,6 @@ void remove_if_abandoned(int folder, const char* name) {
   ::close(file);
 }
 
-void remove_abandoned(const std::filesystem::path& folder, const std::string& final_name) {
-  const std::string begin = name_begin(final_name);
-  DIR* listing = ::opendir(folder.c_str());
-  if (listing == nullptr) return;
-  while (const dirent* entry = ::readdir(listing)) {
-    if (is_leftover_name(entry->d_name, begin)) remove_if_abandoned(::dirfd(listing), entry->d_name);
-  }
-  ::closedir(listing);
-}
-
 // False when somebody took the new file for an abandoned one, and removed it, before it was locked.
 bool lock_and_still_there(int descriptor) {
   struct stat status {};
@@ -110,6 +100,16 @@ std::string temporary_name(const std::string& final_name, unsigned attempt) {
 
 }  // namespace
 
+void remove_abandoned_files(const std::filesystem::path& folder, const std::string& final_name) {
+  const std::string begin = name_begin(final_name);
+  DIR* listing = ::opendir(folder.c_str());
+  if (listing == nullptr) return;
+  while (const dirent* entry = ::readdir(listing)) {
+    if (is_leftover_name(entry->d_name, begin)) remove_if_abandoned(::dirfd(listing), entry->d_name);
+  }
+  ::closedir(listing);
+}
+
 void remove_temporary_files() noexcept {
   for (std::atomic<const char*>& file : files_under_way) {
     const char* name = file.load();
@@ -118,7 +118,7 @@ void remove_temporary_files() noexcept {
 }
 
 TemporaryFile::TemporaryFile(const std::filesystem::path& folder, const std::string& final_name) {
-  remove_abandoned(folder, final_name);
+  remove_abandoned_files(folder, final_name);
   constexpr unsigned kAttempts = 100;  // names of files that a killed process of the same id left
   for (unsigned attempt = 0; attempt < kAttempts && descriptor_ < 0; ++attempt) {
     path_ = folder / temporary_name(final_name, attempt);

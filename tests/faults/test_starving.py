@@ -1,6 +1,7 @@
 """What happens around a conversion: its input is written, it is signalled or killed, memory and folders are missing.
 OUTPUT is the old file or the new whole one, the exit code says which, and no temporary file stays."""
 
+import json
 import os
 import pathlib
 import resource
@@ -12,6 +13,7 @@ import sys
 import time
 import unittest
 import zlib
+from typing import Tuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "app"))
 
@@ -21,7 +23,17 @@ from program import PROGRAM, TIMEOUT, Attention, ProgramTest, run, save_traced
 from mutate import archive_of, records_of
 
 
-class Starving(ProgramTest):
+def first_child(process):
+    """The id of the worker, once it runs."""
+    children = pathlib.Path(f"/proc/{process}/task/{process}/children")
+    while not (found := children.read_text().split()):
+        time.sleep(0.01)
+    return int(found[0])
+
+
+class StarvingTest(ProgramTest):
+    """A test with a large checkpoint, whose save takes a while."""
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -33,7 +45,7 @@ class Starving(ProgramTest):
 
     def start(self, source=None, *arguments, **options):
         self.output.write_bytes(b"precious")
-        return subprocess.Popen([PROGRAM, source or self.large, self.output, "--force", *arguments], stderr=subprocess.PIPE, **options)
+        return subprocess.Popen([PROGRAM, source or self.large, self.output, "--force", *arguments], stderr=subprocess.PIPE, start_new_session=True, **options)
 
     def wait_for_save(self, process):
         """Until the temporary file holds something."""
@@ -45,6 +57,8 @@ class Starving(ProgramTest):
                 except FileNotFoundError:
                     pass
 
+
+class Starving(StarvingTest):
     def test_every_ending_signal_removes_the_temporary_file(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU):
             with self.subTest(number.name):
@@ -66,7 +80,7 @@ class Starving(ProgramTest):
     def test_the_next_run_removes_what_a_killed_one_left(self):
         process = self.start()
         self.wait_for_save(process)
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=TIMEOUT)
         self.assertEqual(len(self.leftovers()), 1)
         others = [self.folder / name for name in (".other.pt.flashconvert-1-0.tmp", ".out.pt.flashconvert-mine.tmp")]
@@ -78,11 +92,11 @@ class Starving(ProgramTest):
     def test_a_temporary_file_in_use_is_left_alone(self):
         process = self.start()
         self.wait_for_save(process)
-        process.send_signal(signal.SIGSTOP)
+        os.killpg(process.pid, signal.SIGSTOP)
         used = self.leftovers()
         self.convert(self.encoder, self.output, "--force")
         self.assertEqual(self.leftovers(), used)
-        process.send_signal(signal.SIGCONT)
+        os.killpg(process.pid, signal.SIGCONT)
         process.communicate(timeout=TIMEOUT)
         self.assertEqual(process.returncode, 0)
         self.assert_only("out.pt")
@@ -131,6 +145,104 @@ class Starving(ProgramTest):
             endless.kill()
         self.assertEqual(done.returncode, 4, done.stderr)
         self.assertIn("standard input: is a text file", done.stderr)
+
+
+class Restless(torch.nn.Module):
+    """Does `kind` of mischief while it is loaded."""
+
+    kind: torch.jit.Final[str]
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.register_buffer("x", torch.ones(1))
+
+    @torch.jit.export
+    def __getstate__(self):
+        return self.x, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: Tuple[torch.Tensor, bool]):
+        self.x = state[0]
+        self.training = state[1]
+        if self.kind == "loops":
+            while bool(self.x.sum() > 0):
+                self.x = torch.ones(1)
+        if self.kind == "grows":
+            self.x = torch.ones(1 << 28)
+            while bool(self.x[0] > 0):
+                self.x[0] = 1
+        if self.kind == "asks":
+            self.x = torch.ones(1 << 50)
+
+    def forward(self, x):
+        return x + self.x
+
+
+class Worker(StarvingTest):
+    """The file's code runs in a process of its own."""
+
+    def restless(self, kind):
+        path = self.folder / "in.pt"
+        torch.jit.script(Restless(kind)).save(str(path))
+        return path
+
+    def assert_ended(self, code, *arguments, message):
+        report = self.folder / "report.json"
+        done = self.convert(*arguments, self.output, "--report", report, code=code)
+        self.assertIn(message, done.stderr)
+        self.assertEqual(sum(line.startswith("error:") for line in done.stderr.splitlines()), 1, done.stderr)
+        told = json.loads(report.read_text())
+        self.assertEqual(told["exit_code"], code)
+        self.assertIn(message, told["error"])
+        report.unlink()
+        self.assertFalse(self.output.exists())
+        self.assertEqual(self.leftovers(), [])
+
+    def test_what_never_ends_is_ended(self):
+        self.assert_ended(7, self.restless("loops"), "--max-time", "2", message="longer than --max-time allows (2.0 s) (stage: load)")
+
+    def test_what_takes_too_much_is_ended(self):
+        self.assert_ended(7, self.restless("grows"), "--max-memory", "600M", message="--max-memory allows (629.1 MB) (stage: load)")
+        self.assert_ended(7, self.restless("asks"), message="out of memory")
+
+    def test_a_crash_is_told(self):
+        for number, code in ((signal.SIGSEGV, 4), (signal.SIGABRT, 4), (signal.SIGKILL, 7)):
+            with self.subTest(number.name):
+                process = subprocess.Popen([PROGRAM, self.restless("loops"), self.output], stderr=subprocess.PIPE, text=True)
+                worker = first_child(process.pid)
+                time.sleep(1)
+                os.kill(worker, number)
+                _, message = process.communicate(timeout=TIMEOUT)
+                self.assertEqual(process.returncode, code, message)
+                self.assertIn("(stage: load)", message)
+                self.assert_only("in.pt")
+
+    def test_a_crash_while_saving_leaves_nothing(self):
+        process = self.start()
+        self.wait_for_save(process)
+        os.kill(first_child(process.pid), signal.SIGSEGV)
+        _, message = process.communicate(timeout=TIMEOUT)
+        self.assertEqual(process.returncode, 1, message)
+        self.assertIn(b"crashed: Segmentation fault (stage: save)", message)
+        self.assertEqual(self.output.read_bytes(), b"precious")
+        self.assert_only("out.pt")
+
+    def test_the_worker_ends_with_the_program(self):
+        process = subprocess.Popen([PROGRAM, self.restless("loops"), self.output], stderr=subprocess.DEVNULL)
+        worker = first_child(process.pid)
+        process.kill()
+        process.wait(TIMEOUT)
+        for _ in range(100):
+            if not pathlib.Path(f"/proc/{worker}").exists() or "\nState:\tZ" in pathlib.Path(f"/proc/{worker}/status").read_text():
+                return
+            time.sleep(0.1)
+        self.fail("it runs on")
+
+    def test_wrong_limits(self):
+        for option, value in (("--max-memory", "much"), ("--max-memory", "0"), ("--max-memory", "9999999999999T"), ("--max-time", "-1"), ("--max-time", "0")):
+            done = self.convert(self.encoder, self.output, f"{option}={value}", code=2)
+            self.assertIn(f"{option} {value}: expected", done.stderr)
 
 
 class Bombs(ProgramTest):
