@@ -88,7 +88,7 @@ void declare_verification(CLI::App& app, Raw& raw, Options& options) {
   app.add_flag("--bench", options.bench, "time original and converted on the verification inputs")->group(group);
 }
 
-void declare_limits(CLI::App& app, Raw& raw) {
+void declare_limits(CLI::App& app, Raw& raw, Options& options) {
   const char* group = "Limits";
   app.add_option("--max-memory", raw.max_memory,
                  "end a file's conversion (exit 7) that needs more of its own, in bytes or with K, M, G, T\n"
@@ -97,6 +97,9 @@ void declare_limits(CLI::App& app, Raw& raw) {
       ->group(group);
   app.add_option("--max-time", raw.max_time, "end a file's conversion (exit 7) that takes longer (no limit)")
       ->type_name("SECONDS")
+      ->group(group);
+  app.add_flag("--no-sandbox", options.no_sandbox,
+               "let the code of INPUT and of --load-library write anywhere, not in OUTPUT's folder alone")
       ->group(group);
 }
 
@@ -193,7 +196,7 @@ std::optional<Options> parse_command_line(int argc, const char* const* argv) {
   declare_files(app, raw, options);
   declare_conversion(app, options);
   declare_verification(app, raw, options);
-  declare_limits(app, raw);
+  declare_limits(app, raw, options);
   declare_messages(app, raw, options);
   try {
     app.parse(argc, argv);
@@ -243,6 +246,7 @@ std::vector<std::string> arguments_for_one(const Options& batch, const std::stri
   add_flag(batch.no_pack, "--no-pack");
   add_each("--load-library", batch.load_libraries);
   add_flag(batch.dry_run, "--dry-run");
+  add_flag(batch.no_sandbox, "--no-sandbox");
   if (batch.max_memory != 0) add("--max-memory", std::to_string(batch.max_memory));
   if (batch.max_time > 0) add("--max-time", std::to_string(batch.max_time));
   add_flag(batch.force, "--force");

@@ -38,6 +38,7 @@ struct Options {
 
   std::uint64_t max_memory = 0;  // bytes; 0: that of the machine
   double max_time = 0;           // seconds; 0: none
+  bool no_sandbox = false;
 
   int report_descriptor = -1;  // --report-descriptor: how one process of a batch hands its report to the batch
 

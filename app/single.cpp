@@ -20,6 +20,7 @@
 #include "operator_library.h"
 #include "report/writers.h"
 #include "report_file.h"
+#include "sandbox.h"
 #include "version.h"
 #include "worker.h"
 
@@ -196,6 +197,15 @@ WorkerLimits limits_of(const Options& options) {
   return {options.max_memory != 0 ? options.max_memory : pages * page, options.max_time};
 }
 
+// The worker writes OUTPUT's temporary file, and nothing else.
+void confine(const Options& options) {
+  if (options.no_sandbox) return;
+  std::vector<std::filesystem::path> writable;
+  if (!options.dry_run) writable.push_back(checkpoint::Destination::folder_to_write(options.output));
+  const std::string problem = enter_sandbox(writable);
+  if (!problem.empty()) log_detail("the code of INPUT runs without a sandbox: " + problem);
+}
+
 // A worker that ended in the middle could not tidy up.
 void tidy_up_after(const report::Report& report, const Options& options) {
   if (isatty(STDERR_FILENO) == 1) write_all(STDERR_FILENO, "\r\x1b[K");  // the progress line
@@ -216,6 +226,7 @@ int convert_one(const Options& options) {
   started.input.path = options.inputs[0];
   const WorkerResult result = run_in_worker(started, limits_of(options), [&](const NoteStage& note_stage) {
     report::Report report = started;
+    confine(options);
     run_and_catch(options, report, note_stage);
     return report;
   });

@@ -73,6 +73,8 @@ public:
   static Destination file(std::filesystem::path path, const Source& input, bool force);
   static Destination standard_output();
   const std::string& name() const { return name_; }
+  // Where the temporary file of a conversion to `path`, or to "-", lies. The folder need not exist.
+  static std::filesystem::path folder_to_write(const std::filesystem::path& path);
   // Removes the temporary files beside `path` that a process which is gone left there.
   static void remove_leftovers(const std::filesystem::path& path);
 

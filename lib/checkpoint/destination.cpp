@@ -142,6 +142,11 @@ Destination Destination::file(fs::path path, const Source& input, bool force) {
   return destination;
 }
 
+fs::path Destination::folder_to_write(const fs::path& path) {
+  std::error_code ignored;
+  return path == "-" ? fs::temp_directory_path(ignored) : folder_of(follow_links(path));
+}
+
 void Destination::remove_leftovers(const fs::path& path) {
   const fs::path target = follow_links(path);
   remove_abandoned_files(folder_of(target), target.filename().string());

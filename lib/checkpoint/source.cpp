@@ -97,6 +97,14 @@ Error explain_import_failure(const std::string& name, const std::string& message
     return Error(ErrorKind::kInput, name + ": needs the custom class torch.classes." + match[1].str(),
                  "Load the library that defines it: --load-library LIBRARY.so");
   }
+  // The interpreter's message begins with where it was, and ends with what happened.
+  const std::size_t failure = message.rfind("RuntimeError: ");
+  if (message.find("TorchScript interpreter") != std::string::npos && failure != std::string::npos) {
+    return Error(ErrorKind::kInput,
+                 name + ": its own code fails while it is loaded: " +
+                     first_line(message.substr(failure + std::string("RuntimeError: ").size())),
+                 "Check that torch.jit.load reads it in Python. (--no-sandbox lets its code write files.)");
+  }
   return Error(ErrorKind::kInput, name + ": cannot be loaded as TorchScript: " + first_line(message),
                "Check that torch.jit.load reads it in Python.");
 }

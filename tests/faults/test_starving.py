@@ -151,20 +151,23 @@ class Restless(torch.nn.Module):
     """Does `kind` of mischief while it is loaded."""
 
     kind: torch.jit.Final[str]
+    path: str
 
     def __init__(self, kind):
         super().__init__()
         self.kind = kind
+        self.path = ""
         self.register_buffer("x", torch.ones(1))
 
     @torch.jit.export
     def __getstate__(self):
-        return self.x, self.training
+        return self.x, self.training, self.path
 
     @torch.jit.export
-    def __setstate__(self, state: Tuple[torch.Tensor, bool]):
+    def __setstate__(self, state: Tuple[torch.Tensor, bool, str]):
         self.x = state[0]
         self.training = state[1]
+        self.path = state[2]
         if self.kind == "loops":
             while bool(self.x.sum() > 0):
                 self.x = torch.ones(1)
@@ -172,6 +175,8 @@ class Restless(torch.nn.Module):
             self.x = torch.ones(1 << 28)
             while bool(self.x[0] > 0):
                 self.x[0] = 1
+        if self.kind == "writes":
+            self.x = torch.from_file(self.path, shared=True, size=4, dtype=torch.float32)
         if self.kind == "asks":
             self.x = torch.ones(1 << 50)
 
@@ -205,6 +210,20 @@ class Worker(StarvingTest):
     def test_what_takes_too_much_is_ended(self):
         self.assert_ended(7, self.restless("grows"), "--max-memory", "600M", message="--max-memory allows (629.1 MB) (stage: load)")
         self.assert_ended(7, self.restless("asks"), message="out of memory")
+
+    def test_what_writes_elsewhere_is_stopped(self):
+        target = pathlib.Path(self._samples.name) / "written.bin"
+        source = self.folder / "in.pt"
+        scripted = torch.jit.script(Restless("writes"))
+        scripted.path = str(target)
+        scripted.save(str(source))
+        for arguments in ((self.output,), ("--dry-run",)):
+            done = self.convert(source, *arguments, code=4)
+            self.assertIn("written.bin", done.stderr)
+            self.assertIn("Permission denied", done.stderr)
+            self.assertFalse(target.exists())
+        self.convert(source, self.output, "--no-sandbox")
+        self.assertTrue(target.exists())
 
     def test_a_crash_is_told(self):
         for number, code in ((signal.SIGSEGV, 4), (signal.SIGABRT, 4), (signal.SIGKILL, 7)):
