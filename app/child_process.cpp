@@ -20,24 +20,6 @@
 namespace flashconvert::app {
 namespace {
 
-int memory_file(const char* name) {
-  const int descriptor = ::memfd_create(name, MFD_CLOEXEC);
-  if (descriptor < 0) {
-    throw Error(ErrorKind::kOutput, std::string("no memory for a conversion's report: ") + std::strerror(errno));
-  }
-  return descriptor;
-}
-
-std::string contents(int descriptor) {
-  std::string text;
-  char buffer[65536];
-  off_t offset = 0;
-  for (ssize_t count; (count = ::pread(descriptor, buffer, sizeof(buffer), offset)) > 0; offset += count) {
-    text.append(buffer, static_cast<std::size_t>(count));
-  }
-  return text;
-}
-
 // Processes side by side would otherwise each start a thread for every core. What the user set stays.
 std::vector<std::string> environment(bool color, int share) {
   std::vector<std::string> variables;
@@ -60,11 +42,29 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 
 }  // namespace
 
+MemoryFile::MemoryFile(const char* name) : descriptor_(::memfd_create(name, MFD_CLOEXEC)) {
+  if (descriptor_ < 0) {
+    throw Error(ErrorKind::kOutput, std::string("no memory for a conversion's report: ") + std::strerror(errno));
+  }
+}
+
+MemoryFile::~MemoryFile() { ::close(descriptor_); }
+
+std::string MemoryFile::contents() const {
+  std::string text;
+  char buffer[65536];
+  off_t offset = 0;
+  for (ssize_t count; (count = ::pread(descriptor_, buffer, sizeof(buffer), offset)) > 0; offset += count) {
+    text.append(buffer, static_cast<std::size_t>(count));
+  }
+  return text;
+}
+
 ChildProcess::ChildProcess(const std::function<std::vector<std::string>(int descriptor)>& arguments, bool keep_log,
-                           int share) {
-  report_ = memory_file("report");
-  if (keep_log) log_ = memory_file("log");
-  std::vector<std::string> words = arguments(report_);
+                           int share)
+    : report_("report") {
+  if (keep_log) log_.emplace("log");
+  std::vector<std::string> words = arguments(report_.descriptor());
   words.insert(words.begin(), "flashconvert");
   std::vector<std::string> variables = environment(keep_log && log_has_color(), share);
   const std::vector<char*> word_array = pointers(words);
@@ -79,19 +79,14 @@ ChildProcess::ChildProcess(const std::function<std::vector<std::string>(int desc
   reset_signals();
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(1);
-  ::fcntl(report_, F_SETFD, 0);
-  if (keep_log) ::dup2(log_, STDERR_FILENO);
+  ::fcntl(report_.descriptor(), F_SETFD, 0);
+  if (log_) ::dup2(log_->descriptor(), STDERR_FILENO);
   ::execve("/proc/self/exe", word_array.data(), variable_array.data());
   ::_exit(1);
 }
 
-ChildProcess::~ChildProcess() {
-  if (report_ >= 0) ::close(report_);
-  if (log_ >= 0) ::close(log_);
-}
-
-std::string ChildProcess::log() const { return contents(log_); }
-std::string ChildProcess::report() const { return contents(report_); }
+std::string ChildProcess::log() const { return log_->contents(); }
+std::string ChildProcess::report() const { return report_.contents(); }
 
 void ChildProcess::stop() {
   ::kill(pid_, SIGTERM);

@@ -5,10 +5,27 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace flashconvert::app {
+
+// A file in memory that a process writes and another reads.
+class MemoryFile {
+public:
+  // `name` is for those who look into /proc. Throws Error(kOutput).
+  explicit MemoryFile(const char* name);
+  ~MemoryFile();
+  MemoryFile(const MemoryFile&) = delete;
+  MemoryFile& operator=(const MemoryFile&) = delete;
+
+  int descriptor() const { return descriptor_; }
+  std::string contents() const;
+
+private:
+  int descriptor_ = -1;
+};
 
 class ChildProcess {
 public:
@@ -18,7 +35,6 @@ public:
   ChildProcess(const std::function<std::vector<std::string>(int descriptor)>& arguments, bool keep_log, int share);
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;
-  ~ChildProcess();
 
   pid_t id() const { return pid_; }
 
@@ -31,8 +47,8 @@ public:
 
 private:
   pid_t pid_ = -1;
-  int log_ = -1;
-  int report_ = -1;
+  MemoryFile report_;
+  std::optional<MemoryFile> log_;
 };
 
 }  // namespace flashconvert::app

@@ -13,6 +13,7 @@ enum ExitCode : int {
   kExitInput = 4,
   kExitParity = 5,
   kExitOutput = 6,
+  kExitLimit = 7,
 };
 
 inline int exit_code_of(ErrorKind kind) {
@@ -25,6 +26,8 @@ inline int exit_code_of(ErrorKind kind) {
       return kExitParity;
     case ErrorKind::kOutput:
       return kExitOutput;
+    case ErrorKind::kLimit:
+      return kExitLimit;
   }
   return kExitInternal;
 }

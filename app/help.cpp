@@ -75,6 +75,7 @@ std::string exit_codes_help() {
   4  INPUT cannot be read, or is not a TorchScript checkpoint
   5  parity failed; OUTPUT was not written
   6  OUTPUT or the report cannot be written
+  7  out of memory, or beyond --max-memory or --max-time
 A batch converts what it can and returns the highest code of its files.
 )";
 }

@@ -21,7 +21,7 @@ namespace {
 // What the user typed, before it is a checked value.
 struct Raw {
   std::vector<std::string> files;
-  std::string output_dir, inputs_file, report, jobs, dump_graphs, shard;
+  std::string output_dir, inputs_file, report, jobs, dump_graphs, shard, max_memory, max_time;
   bool quiet = false, verbose = false, version = false;
 };
 
@@ -95,6 +95,21 @@ void declare_verification(CLI::App& app, Raw& raw, Options& options) {
   app.add_flag("--bench", options.bench, "time original and converted on the verification inputs")->group(group);
 }
 
+void declare_limits(CLI::App& app, Raw& raw, Options& options) {
+  const char* group = "Limits";
+  app.add_option("--max-memory", raw.max_memory,
+                 "end a file's conversion (exit 7) that needs more of its own, in bytes or with K, M, G, T\n"
+                 "(the memory of the machine)")
+      ->type_name("SIZE")
+      ->group(group);
+  app.add_option("--max-time", raw.max_time, "end a file's conversion (exit 7) that takes longer (no limit)")
+      ->type_name("SECONDS")
+      ->group(group);
+  app.add_flag("--no-sandbox", options.no_sandbox,
+               "let the code of INPUT and of --load-library write anywhere, not in OUTPUT's folder alone")
+      ->group(group);
+}
+
 void declare_messages(CLI::App& app, Raw& raw, Options& options) {
   const char* group = "Messages";
   app.add_option("--report", raw.report, "write a report; .json or .html by its ending")
@@ -119,7 +134,34 @@ void declare(CLI::App& app, Raw& raw, Options& options) {
   declare_files(app, raw, options);
   declare_conversion(app, options);
   declare_verification(app, raw, options);
+  declare_limits(app, raw, options);
   declare_messages(app, raw, options);
+}
+
+// "4G", "500M", "1000000": bytes.
+std::uint64_t parse_memory(const std::string& text) {
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const std::string unit = text.substr(digits);
+  const std::size_t shift = unit.empty()  ? 0
+                            : unit == "K" ? 10
+                            : unit == "M" ? 20
+                            : unit == "G" ? 30
+                            : unit == "T" ? 40
+                                          : 64;
+  const bool fits = digits >= 1 && digits <= 18 && shift < 64;
+  const std::uint64_t number = fits ? std::stoull(text.substr(0, digits)) : 0;
+  if (number == 0 || number > (UINT64_MAX >> 1 >> shift)) {
+    refuse("--max-memory " + text + ": expected bytes, or a number with K, M, G or T (8G)");
+  }
+  return number << shift;
+}
+
+double parse_seconds(const std::string& text) {
+  const bool digits = !text.empty() && text.size() <= 9 && text.find_first_not_of("0123456789.") == std::string::npos &&
+                      std::count(text.begin(), text.end(), '.') <= 1 && text != ".";
+  const double seconds = digits ? std::stod(text) : 0;
+  if (seconds <= 0) refuse("--max-time " + text + ": expected a number of seconds");
+  return seconds;
 }
 
 int parse_jobs(const std::string& text) {
@@ -156,6 +198,8 @@ void complete(Options& options, const Raw& raw, const CLI::App& app) {
   if (given("--output-dir")) options.output_dir = raw.output_dir;
   if (given("--jobs")) options.jobs = parse_jobs(raw.jobs);
   if (given("--shard")) options.shard = parse_shard(raw.shard);
+  if (given("--max-memory")) options.max_memory = parse_memory(raw.max_memory);
+  if (given("--max-time")) options.max_time = parse_seconds(raw.max_time);
   assign_files(options, raw.files);
   if (given("--shard") && !options.is_batch()) refuse("--shard needs --output-dir: it is a part of a batch");
   if (options.resume && !options.is_batch()) refuse("--resume needs --output-dir: it goes on with a batch");
@@ -221,6 +265,9 @@ std::vector<std::string> arguments_for_one(const Options& batch, const std::stri
   add_each("--load-library", batch.load_libraries);
   if (batch.dump_graphs) add("--dump-graphs", *batch.dump_graphs + "/" + std::filesystem::path(input).stem().string());
   add_flag(batch.dry_run, "--dry-run");
+  add_flag(batch.no_sandbox, "--no-sandbox");
+  if (batch.max_memory != 0) add("--max-memory", std::to_string(batch.max_memory));
+  if (batch.max_time > 0) add("--max-time", std::to_string(batch.max_time));
   add_flag(batch.force, "--force");
   add_flag(batch.strict, "--strict");
   add_flag(batch.verbosity == Verbosity::kQuiet, "--quiet");

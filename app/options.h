@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -48,6 +49,10 @@ struct Options {
   std::optional<std::string> dump_graphs;  // a folder
   int jobs = 1;
   Verbosity verbosity = Verbosity::kNormal;
+
+  std::uint64_t max_memory = 0;  // bytes; 0: that of the machine
+  double max_time = 0;           // seconds; 0: none
+  bool no_sandbox = false;
 
   int report_descriptor = -1;  // --report-descriptor: how one process of a batch hands its report to the batch
 

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <csignal>
 #include <exception>
 #include <string_view>
@@ -12,7 +14,11 @@ namespace flashconvert::app {
 namespace {
 
 volatile std::sig_atomic_t on_terminal = 0;
-bool interrupts_are_ignored = false;  // as a shell starts what a script leaves in the background: it stays so
+
+// The signals that end a program and let it clean up. Those that were ignored when it started stay so: SIGINT as a
+// shell starts what a script leaves in the background, SIGHUP under nohup.
+constexpr std::array<int, 5> kEnding{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU};
+std::array<bool, kEnding.size()> stays_ignored{};
 
 void say(std::string_view text) {
   const ssize_t ignored = ::write(STDERR_FILENO, text.data(), text.size());
@@ -40,16 +46,17 @@ void handle(int signal, void (*handler)(int)) {
   struct sigaction action = {};
   action.sa_handler = handler;
   sigemptyset(&action.sa_mask);
-  sigaddset(&action.sa_mask, SIGINT);
-  sigaddset(&action.sa_mask, SIGTERM);
+  for (const int other : kEnding) sigaddset(&action.sa_mask, other);
   ::sigaction(signal, &action, nullptr);
 }
 
 sigset_t queued() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGCHLD, SIGTERM}) sigaddset(&signals, signal);
-  if (!interrupts_are_ignored) sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGCHLD);
+  for (std::size_t i = 0; i < kEnding.size(); ++i) {
+    if (!stays_ignored[i]) sigaddset(&signals, kEnding[i]);
+  }
   return signals;
 }
 
@@ -63,9 +70,10 @@ bool is_ignored(int signal) {
 void clean_up_on_signals() {
   on_terminal = isatty(STDERR_FILENO);
   std::set_terminate(end_on_terminate);
-  interrupts_are_ignored = is_ignored(SIGINT);
-  if (!interrupts_are_ignored) handle(SIGINT, end_on_signal);
-  handle(SIGTERM, end_on_signal);
+  for (std::size_t i = 0; i < kEnding.size(); ++i) {
+    stays_ignored[i] = kEnding[i] != SIGTERM && is_ignored(kEnding[i]);
+    if (!stays_ignored[i]) handle(kEnding[i], end_on_signal);
+  }
   handle(SIGPIPE, SIG_IGN);
 }
 
@@ -83,9 +91,18 @@ int wait_for_signal() {
   return signal;
 }
 
+int wait_for_signal(std::chrono::milliseconds longest) {
+  const sigset_t signals = queued();
+  timespec time{};
+  time.tv_sec = static_cast<time_t>(longest.count() / 1000);
+  time.tv_nsec = static_cast<long>(longest.count() % 1000) * 1'000'000;
+  return std::max(0, ::sigtimedwait(&signals, nullptr, &time));
+}
+
 void reset_signals() {
-  if (!interrupts_are_ignored) handle(SIGINT, SIG_DFL);
-  handle(SIGTERM, SIG_DFL);
+  for (std::size_t i = 0; i < kEnding.size(); ++i) {
+    if (!stays_ignored[i]) handle(kEnding[i], SIG_DFL);
+  }
   const sigset_t signals = queued();
   ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);
 }

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/jit/runtime/print_handler.h>
 #include <torch/version.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +14,7 @@
 
 #include "common/error.h"
 #include "common/glob.h"
+#include "common/out_of_memory.h"
 #include "convert/convert.h"
 #include "exit_code.h"
 #include "growth.h"
@@ -20,7 +22,9 @@
 #include "report/writers.h"
 #include "report_file.h"
 #include "resume.h"
+#include "sandbox.h"
 #include "version.h"
+#include "worker.h"
 
 namespace flashconvert::app {
 
@@ -141,14 +145,18 @@ void explain_growth(report::Report& report) {
   report.growth = growth_of_archive(report.input.path, report.output->path);
 }
 
-void run(const Options& options, report::Report& report, ReportFile* file) {
+void run(const Options& options, report::Report& report, const NoteStage& note_stage, ReportFile* file) {
   for (const auto& library : options.load_libraries) checkpoint::load_operator_library(library);
   show_progress("load", 0);  // standard input may take its time
   const checkpoint::Source source = open_input(options.inputs[0]);
   const std::optional<checkpoint::Destination> destination = open_output(options, source);
   ConvertOptions conversion = conversion_options(options);
   conversion.on_failed_parity = [&](const report::Report& failed) { tell_failed_parity(failed, options, file); };
-  ConvertResult result = convert(source, destination ? &*destination : nullptr, conversion, show_progress);
+  const auto progress = [&](const std::string& stage, double share) {
+    note_stage(stage);
+    show_progress(stage, share);
+  };
+  ConvertResult result = convert(source, destination ? &*destination : nullptr, conversion, progress);
   clear_progress();
   report = std::move(result.report);
   if (report.library.empty() && needs_our_operators(report)) report.library = operator_library();
@@ -174,17 +182,25 @@ void fail_unexpectedly(report::Report& report, const Options& options, const std
        "internal error while converting " + options.inputs[0] + ": " + first_line(message, options.verbosity) + advice);
 }
 
-void run_and_catch(const Options& options, report::Report& report, ReportFile* file) {
+void fail_out_of_memory(report::Report& report, const Options& options) {
+  fail(report, kExitLimit,
+       "out of memory while converting " + options.inputs[0] +
+           "\n  A conversion needs about 1.5 times the file's size, and more with --verify. Nothing was written.");
+}
+
+void run_and_catch(const Options& options, report::Report& report, const NoteStage& note_stage, ReportFile* file) {
   try {
-    run(options, report, file);
+    run(options, report, note_stage, file);
   } catch (const Error& error) {
     fail(report, exit_code_of(error.kind()), error.what());
   } catch (const std::bad_alloc&) {
-    fail(report, kExitInternal, "out of memory while converting " + options.inputs[0]);
+    fail_out_of_memory(report, options);
   } catch (const c10::Error& error) {
+    if (is_out_of_memory(error.what_without_backtrace())) return fail_out_of_memory(report, options);
     fail_unexpectedly(report, options,
                       options.verbosity == Verbosity::kVerbose ? error.what() : error.what_without_backtrace());
   } catch (const std::exception& error) {
+    if (is_out_of_memory(error.what())) return fail_out_of_memory(report, options);
     fail_unexpectedly(report, options, error.what());
   }
 }
@@ -194,6 +210,39 @@ void hand_over(const report::Report& report, int descriptor) {
   if (!write_all(descriptor, report::to_json(report))) {
     throw Error(ErrorKind::kOutput, std::string("the report cannot be assumed to the batch: ") + std::strerror(errno));
   }
+}
+
+}  // namespace
+
+namespace {
+
+WorkerLimits limits_of(const Options& options) {
+  const auto pages = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return {options.max_memory != 0 ? options.max_memory : pages * page, options.max_time};
+}
+
+// The worker writes OUTPUT's temporary file, a report that says that parity failed, graphs where they are asked for, and
+// nothing else.
+void confine(const Options& options) {
+  if (options.no_sandbox) return;
+  std::vector<std::filesystem::path> writable;
+  if (options.report && options.verify) writable.push_back(checkpoint::Destination::folder_to_write(*options.report));
+  if (options.dump_graphs) {
+    std::error_code failure;  // said by whoever writes there
+    std::filesystem::create_directories(*options.dump_graphs, failure);
+    writable.emplace_back(*options.dump_graphs);
+  }
+  if (!options.dry_run) writable.push_back(checkpoint::Destination::folder_to_write(options.output));
+  const std::string problem = enter_sandbox(writable);
+  if (!problem.empty()) log_detail("the code of INPUT runs without a sandbox: " + problem);
+}
+
+// A worker that ended in the middle could not tidy up.
+void tidy_up_after(const report::Report& report, const Options& options) {
+  if (isatty(STDERR_FILENO) == 1) write_all(STDERR_FILENO, "\r\x1b[K");  // the progress line
+  if (!options.dry_run && options.output != "-") checkpoint::Destination::remove_leftovers(options.output);
+  if (report.exit_code <= kExitLimit) log_error(*report.error);
 }
 
 }  // namespace
@@ -209,12 +258,20 @@ int convert_one(const Options& options) {
   std::unique_ptr<ReportFile> file;
   if (options.report) file = std::make_unique<ReportFile>(*options.report);
 
-  report::Report report;
-  report.flashconvert_version = kVersion;
-  report.torch_version = torch_version();
-  report.input.path = options.inputs[0];
-  run_and_catch(options, report, file.get());
-  report.options = deciding_options(options);
+  report::Report started;
+  started.flashconvert_version = kVersion;
+  started.torch_version = torch_version();
+  started.input.path = options.inputs[0];
+  const WorkerResult result = run_in_worker(started, limits_of(options), [&](const NoteStage& note_stage) {
+    report::Report report = started;
+    confine(options);
+    run_and_catch(options, report, note_stage, file.get());
+    report.options = deciding_options(options);
+    return report;
+  });
+  const report::Report& report = result.report;
+  if (result.was_cut_short) tidy_up_after(report, options);
+  if (result.signal != 0) return 128 + result.signal;
 
   if (file) file->write_one(report);
   if (options.report_descriptor >= 0) hand_over(report, options.report_descriptor);

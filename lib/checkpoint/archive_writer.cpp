@@ -88,7 +88,7 @@ private:
       for (;;) {
         const std::uint64_t end = wait_for_more(position);
         if (end == position) return hash.hex();
-        const auto bytes = Bytes::of_descriptor(descriptor_, end);
+        const auto bytes = Bytes::of_descriptor(descriptor_, end, shown_name_);
         while (const std::size_t got = bytes->read(position, buffer.data(), buffer.size())) {
           hash.update(buffer.data(), got);
           position += got;

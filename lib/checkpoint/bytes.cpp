@@ -48,6 +48,7 @@ std::shared_ptr<const Bytes> Bytes::open(const std::filesystem::path& path) {
                 "To convert what a pipe delivers, give '-' as INPUT and connect the pipe to standard input.");
   }
   bytes->size_ = static_cast<std::uint64_t>(status.st_size);
+  bytes->state_ = state_of(status);
   if (bytes->size_ == 0) {
     throw Error(ErrorKind::kInput, bytes->name_ + ": is empty (0 bytes)", "Copy or download it again.");
   }
@@ -63,8 +64,10 @@ std::shared_ptr<const Bytes> Bytes::in_memory(std::shared_ptr<const std::string>
   return bytes;
 }
 
-std::shared_ptr<const Bytes> Bytes::of_descriptor(int descriptor, std::uint64_t size) {
+std::shared_ptr<const Bytes> Bytes::of_descriptor(int descriptor, std::uint64_t size, const std::string& name) {
   std::shared_ptr<Bytes> bytes(new Bytes);
+  bytes->name_ = name;
+  bytes->kind_ = ErrorKind::kOutput;
   bytes->descriptor_ = descriptor;
   bytes->size_ = size;
   return bytes;
@@ -86,11 +89,30 @@ std::size_t Bytes::read(std::uint64_t position, void* buffer, std::size_t count)
     const ssize_t got =
         ::pread(descriptor_, static_cast<char*>(buffer) + done, count - done, static_cast<off_t>(position + done));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw Error(ErrorKind::kInput, name_ + ": cannot be read: " + std::strerror(errno));
+    if (got < 0) throw Error(kind_, name_ + ": cannot be read: " + std::strerror(errno));
     if (got == 0) break;
     done += static_cast<std::size_t>(got);
   }
   return done;
+}
+
+Bytes::State Bytes::state_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino, static_cast<std::uint64_t>(status.st_size), status.st_mtim.tv_sec,
+          status.st_mtim.tv_nsec};
+}
+
+bool Bytes::is_same(const State& one, const State& other) {
+  return one.device == other.device && one.inode == other.inode && one.size == other.size &&
+         one.seconds == other.seconds && one.nanoseconds == other.nanoseconds;
+}
+
+bool Bytes::is_as(const Bytes& other) const { return content_ == other.content_ && is_same(state_, other.state_); }
+
+void Bytes::require_unchanged() const {
+  struct stat status {};
+  if (!owns_descriptor_ || (::fstat(descriptor_, &status) == 0 && is_same(state_, state_of(status)))) return;
+  throw Error(ErrorKind::kInput, name_ + ": was changed by somebody else while it was converted",
+              "Run the conversion again. Nothing was written.");
 }
 
 std::string Bytes::read(std::uint64_t position, std::size_t count) const {

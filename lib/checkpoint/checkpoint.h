@@ -61,6 +61,8 @@ private:
   std::string name_;
   std::filesystem::path path_;                // empty for standard input
   std::shared_ptr<const std::string> bytes_;  // standard input's bytes
+  // The file as it was opened first: every later look has to find the same.
+  std::shared_ptr<std::shared_ptr<const Bytes>> first_ = std::make_shared<std::shared_ptr<const Bytes>>();
 };
 
 // Where the converted checkpoint goes: a file that appears whole or not at all, or standard output.
@@ -71,6 +73,10 @@ public:
   static Destination file(std::filesystem::path path, const Source& input, bool force);
   static Destination standard_output();
   const std::string& name() const { return name_; }
+  // Where the temporary file of a conversion to `path`, or to "-", lies. The folder need not exist.
+  static std::filesystem::path folder_to_write(const std::filesystem::path& path);
+  // Removes the temporary files beside `path` that a process which is gone left there.
+  static void remove_leftovers(const std::filesystem::path& path);
 
   // Writes a temporary file beside the destination, flushes it to the disk, loads it again and compares methods,
   // parameters and records with `checkpoint`, then renames it over the destination. Throws Error(kOutput).

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <ctime>
 
 #include "checkpoint/archive_writer.h"
@@ -76,8 +77,20 @@ private:
   sigset_t signals_{}, before_{};
 };
 
+// Standard output gets a file only once it was checked: until then it lies here.
+fs::path folder_for_standard_output() {
+  std::error_code error;
+  fs::path folder = fs::temp_directory_path(error);
+  if (!error) return folder;
+  const char* given = std::getenv("TMPDIR");
+  throw Error(ErrorKind::kOutput,
+              "standard output: the folder for temporary files, " + std::string(given == nullptr ? "/tmp" : given) +
+                  ", cannot be used: " + error.message(),
+              "Set TMPDIR to a folder that exists and has room for the checkpoint.");
+}
+
 void copy_to_standard_output(int descriptor, std::uint64_t size) {
-  const std::shared_ptr<const Bytes> bytes = Bytes::of_descriptor(descriptor, size);
+  const std::shared_ptr<const Bytes> bytes = Bytes::of_descriptor(descriptor, size, "standard output");
   std::string buffer(std::size_t{1} << 20, '\0');
   for (std::uint64_t position = 0; position < size;) {
     const std::size_t got = bytes->read(position, buffer.data(), buffer.size());
@@ -129,6 +142,16 @@ Destination Destination::file(fs::path path, const Source& input, bool force) {
   return destination;
 }
 
+fs::path Destination::folder_to_write(const fs::path& path) {
+  std::error_code ignored;
+  return path == "-" ? fs::temp_directory_path(ignored) : folder_of(follow_links(path));
+}
+
+void Destination::remove_leftovers(const fs::path& path) {
+  const fs::path target = follow_links(path);
+  remove_abandoned_files(folder_of(target), target.filename().string());
+}
+
 Destination Destination::standard_output() {
   if (::isatty(STDOUT_FILENO) != 0) {
     throw Error(ErrorKind::kUsage, "standard output is a terminal, which cannot take a checkpoint",
@@ -147,7 +170,7 @@ report::FileFacts Destination::deliver(
     const std::function<report::FileFacts(TemporaryFile&, const std::string&)>& write) const {
   const FailedWritesAreErrors guard;
   if (path_.empty()) {
-    TemporaryFile file(fs::temp_directory_path(), "standard-output");
+    TemporaryFile file(folder_for_standard_output(), "standard-output");
     file.forget_name();
     report::FileFacts facts = write(file, "standard output");
     copy_to_standard_output(file.descriptor(), facts.bytes);

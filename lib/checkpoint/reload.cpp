@@ -20,6 +20,7 @@
 #include "checkpoint/compare.h"
 #include "checkpoint/digest.h"
 #include "common/error.h"
+#include "common/out_of_memory.h"
 
 namespace flashconvert::checkpoint {
 namespace {
@@ -29,7 +30,11 @@ public:
   Mapping(int descriptor, std::uint64_t size) : size_(size) {
     // Private and writable: nothing writes, but tensors on top of a read-only page would turn a mistake into a crash.
     data_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
-    if (data_ == MAP_FAILED) throw Error(ErrorKind::kOutput, std::string("cannot map a file: ") + std::strerror(errno));
+    if (data_ == MAP_FAILED && errno == ENOMEM) throw std::bad_alloc();
+    if (data_ == MAP_FAILED) {
+      throw Error(ErrorKind::kOutput,
+                  std::string("the file that was written cannot be mapped: ") + std::strerror(errno));
+    }
   }
   ~Mapping() { ::munmap(data_, size_); }
   Mapping(const Mapping&) = delete;
@@ -219,8 +224,11 @@ std::optional<std::string> find_fault(const Checkpoint& checkpoint, const std::s
 void require_reloads(const Checkpoint& checkpoint, std::uint64_t size, int descriptor, const std::string& shown_name) {
   std::optional<std::string> fault;
   try {
-    fault = find_fault(checkpoint, Bytes::of_descriptor(descriptor, size), descriptor);
+    fault = find_fault(checkpoint, Bytes::of_descriptor(descriptor, size, shown_name), descriptor);
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const c10::Error& error) {
+    if (is_out_of_memory(error.what_without_backtrace())) throw;
     fault = std::string("it does not load: ") + error.what_without_backtrace();
   } catch (const Error&) {
     throw;

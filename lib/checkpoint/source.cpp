@@ -16,8 +16,11 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/identify.h"
 #include "checkpoint/records.h"
+#include "checkpoint/soundness.h"
 #include "common/cuda_backend.h"
 #include "common/error.h"
+#include "common/out_of_memory.h"
+#include "common/printable.h"
 
 namespace flashconvert::checkpoint {
 namespace {
@@ -94,6 +97,14 @@ Error explain_import_failure(const std::string& name, const std::string& message
     return Error(ErrorKind::kInput, name + ": needs the custom class torch.classes." + match[1].str(),
                  "Load the library that defines it: --load-library LIBRARY.so");
   }
+  // The interpreter's message begins with where it was, and ends with what happened.
+  const std::size_t failure = message.rfind("RuntimeError: ");
+  if (message.find("TorchScript interpreter") != std::string::npos && failure != std::string::npos) {
+    return Error(ErrorKind::kInput,
+                 name + ": its own code fails while it is loaded: " +
+                     first_line(message.substr(failure + std::string("RuntimeError: ").size())),
+                 "Check that torch.jit.load reads it in Python. (--no-sandbox lets its code write files.)");
+  }
   return Error(ErrorKind::kInput, name + ": cannot be loaded as TorchScript: " + first_line(message),
                "Check that torch.jit.load reads it in Python.");
 }
@@ -126,9 +137,13 @@ std::optional<std::string> try_import(const std::shared_ptr<const Bytes>& bytes,
     read_other_records(bytes, directory, checkpoint);
   } catch (const Error&) {
     throw;
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const c10::Error& error) {
+    if (is_out_of_memory(error.what_without_backtrace())) throw;
     return error.what_without_backtrace();
   } catch (const std::exception& error) {  // ErrorReport of the TorchScript compiler, among others
+    if (is_out_of_memory(error.what())) throw std::bad_alloc();  // of code that ran while loading
     return error.what();
   }
   return std::nullopt;
@@ -143,15 +158,59 @@ std::string require_whole(const std::shared_ptr<const Bytes>& bytes, const ZipDi
   } catch (const c10::Error& error) {
     throw explain_unreadable_archive(name, error.what_without_backtrace());
   }
+  bytes->require_unchanged();  // one that was written meanwhile looks damaged, and is not
   if (!integrity.damaged_record) return integrity.sha256;
   throw Error(ErrorKind::kInput,
-              name + ": is damaged: the checksum of its record " + *integrity.damaged_record + " does not match",
+              name + ": is damaged: the checksum of its record " + printable_name(*integrity.damaged_record) +
+                  " does not match",
               kCopyAgain);
+}
+
+// Nothing of the file reaches LibTorch before this.
+void require_sound(const std::shared_ptr<const Bytes>& bytes, const ZipDirectory& directory, const std::string& name) {
+  require_sound_records(*bytes, directory, name);
+  try {
+    require_sound_content(bytes, directory, name);
+  } catch (const Error&) {
+    require_whole(bytes, directory, name);  // a damaged file explains whatever is wrong with its content
+    throw;
+  }
 }
 
 // torch.cuda.synchronize and its like are operators that only the CUDA backend has; few models call them.
 bool loads_what_is_missing(const std::string& failure) {
   return failure.find("cuda") != std::string::npos && load_cuda_backend();
+}
+
+// Enough of a file to tell what it is when it is no archive.
+constexpr std::size_t kHead = std::size_t{4} << 20;
+
+// What is fed for ever and is no checkpoint is not read for ever.
+void require_zip_head(const std::shared_ptr<const std::string>& content) {
+  const std::shared_ptr<const Bytes> head = Bytes::in_memory(content);
+  if (begins_as_zip(*head)) return;
+  const OtherFormat format = identify_other_file(*head);
+  throw Error(ErrorKind::kInput, "standard input: is " + format.what, format.advice);
+}
+
+// The whole of standard input, whose head is looked at before the rest is read.
+std::shared_ptr<const std::string> read_standard_input() {
+  auto content = std::make_shared<std::string>();
+  std::size_t filled = 0;
+  for (bool looked_at = false;;) {
+    if (filled == content->size()) content->resize(std::max(kHead, filled + filled / 2));
+    const ssize_t got = ::read(STDIN_FILENO, content->data() + filled, content->size() - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw Error(ErrorKind::kInput, std::string("standard input: cannot be read: ") + std::strerror(errno));
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+    if (filled < kHead || looked_at) continue;
+    require_zip_head(content);
+    looked_at = true;
+  }
+  content->resize(filled);
+  content->shrink_to_fit();
+  return content;
 }
 
 }  // namespace
@@ -164,18 +223,7 @@ Source Source::file(std::filesystem::path path) {
 }
 
 Source Source::standard_input() {
-  auto content = std::make_shared<std::string>();
-  std::size_t filled = 0;
-  for (;;) {
-    if (filled == content->size()) content->resize(std::max<std::size_t>(std::size_t{1} << 20, filled * 2));
-    const ssize_t got = ::read(STDIN_FILENO, content->data() + filled, content->size() - filled);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw Error(ErrorKind::kInput, std::string("standard input: cannot be read: ") + std::strerror(errno));
-    if (got == 0) break;
-    filled += static_cast<std::size_t>(got);
-  }
-  content->resize(filled);
-  content->shrink_to_fit();
+  std::shared_ptr<const std::string> content = read_standard_input();
   if (content->empty()) {
     throw Error(ErrorKind::kInput, "standard input: is empty (0 bytes)", "Pipe a TorchScript checkpoint into it.");
   }
@@ -192,7 +240,17 @@ std::uint64_t Source::size() const {
   return error ? 0 : size;
 }
 
-std::shared_ptr<const Bytes> Source::bytes() const { return bytes_ ? Bytes::in_memory(bytes_) : Bytes::open(path_); }
+std::shared_ptr<const Bytes> Source::bytes() const {
+  if (bytes_) return Bytes::in_memory(bytes_);
+  std::shared_ptr<const Bytes> bytes = Bytes::open(path_);
+  if (!*first_) {
+    *first_ = bytes;
+  } else if (!bytes->is_as(**first_)) {
+    throw Error(ErrorKind::kInput, name_ + ": was changed by somebody else while it was converted",
+                "Run the conversion again. Nothing was written.");
+  }
+  return bytes;
+}
 
 Checkpoint Source::load() const {
   UncheckedCheckpoint loaded = load_unchecked();
@@ -204,6 +262,7 @@ UncheckedCheckpoint Source::load_unchecked() const {
   const std::string shown_name = bytes_ ? "standard input" : name_;
   const std::shared_ptr<const Bytes> bytes = this->bytes();
   const ZipDirectory directory = require_torchscript(*bytes, shown_name);
+  require_sound(bytes, directory, shown_name);
   require_known_version(*bytes, directory, shown_name);
 
   // The importer and the checksums both read the whole file: side by side, as neither waits for the other.
@@ -215,6 +274,7 @@ UncheckedCheckpoint Source::load_unchecked() const {
     loaded.sha256.get();  // a damaged file explains whatever the importer says about it
     throw explain_import_failure(shown_name, *failure);
   }
+  bytes->require_unchanged();
   loaded.checkpoint.file = {name_, bytes->size(), ""};
   return loaded;
 }

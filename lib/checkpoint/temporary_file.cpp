@@ -1,6 +1,8 @@
 #include "checkpoint/temporary_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +12,8 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "checkpoint/checkpoint.h"
 #include "common/error.h"
@@ -35,6 +39,36 @@ int remember(const std::string& path) {
 
 void forget(int slot) {
   if (slot >= 0) files_under_way[static_cast<std::size_t>(slot)].store(nullptr);
+}
+
+// "model.pt" to ".model.pt.flashconvert-", which a process's id and a number follow.
+std::string name_begin(const std::string& final_name) { return "." + final_name + ".flashconvert-"; }
+
+bool is_leftover_name(const std::string& name, const std::string& begin) {
+  constexpr std::string_view kEnd = ".tmp";
+  if (name.size() <= begin.size() + kEnd.size() || name.compare(0, begin.size(), begin) != 0) return false;
+  const std::string_view rest = std::string_view(name).substr(begin.size());
+  return rest.substr(rest.size() - kEnd.size()) == kEnd &&
+         rest.substr(0, rest.size() - kEnd.size()).find_first_not_of("0123456789-") == std::string_view::npos;
+}
+
+// Whoever writes a temporary file holds a lock on it, which ends with its process, whatever ended that and wherever it
+// ran: a process's id in the name would say nothing on another machine or in another container.
+void remove_if_abandoned(int folder, const char* name) {
+  const int file = ::openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0) return;
+  struct stat status {};
+  if (::fstat(file, &status) == 0 && S_ISREG(status.st_mode) && ::flock(file, LOCK_EX | LOCK_NB) == 0) {
+    ::unlinkat(folder, name, 0);
+  }
+  ::close(file);
+}
+
+// False when somebody took the new file for an abandoned one, and removed it, before it was locked.
+bool lock_and_still_there(int descriptor) {
+  struct stat status {};
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) errno = 0;  // not every file system can; then nobody else can either
+  return ::fstat(descriptor, &status) != 0 || status.st_nlink != 0;
 }
 
 std::string temporary_name(const std::string& final_name, unsigned attempt) {
@@ -66,6 +100,16 @@ std::string temporary_name(const std::string& final_name, unsigned attempt) {
 
 }  // namespace
 
+void remove_abandoned_files(const std::filesystem::path& folder, const std::string& final_name) {
+  const std::string begin = name_begin(final_name);
+  DIR* listing = ::opendir(folder.c_str());
+  if (listing == nullptr) return;
+  while (const dirent* entry = ::readdir(listing)) {
+    if (is_leftover_name(entry->d_name, begin)) remove_if_abandoned(::dirfd(listing), entry->d_name);
+  }
+  ::closedir(listing);
+}
+
 void remove_temporary_files() noexcept {
   for (std::atomic<const char*>& file : files_under_way) {
     const char* name = file.load();
@@ -74,14 +118,16 @@ void remove_temporary_files() noexcept {
 }
 
 TemporaryFile::TemporaryFile(const std::filesystem::path& folder, const std::string& final_name) {
+  remove_abandoned_files(folder, final_name);
   constexpr unsigned kAttempts = 100;  // names of files that a killed process of the same id left
   for (unsigned attempt = 0; attempt < kAttempts && descriptor_ < 0; ++attempt) {
     path_ = folder / temporary_name(final_name, attempt);
     slot_ = remember(path_.string());  // before the file exists: no signal may fall in between
     descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    const int error = errno;
-    if (descriptor_ >= 0) return;
+    const int error = descriptor_ < 0 ? errno : EEXIST;
+    if (descriptor_ >= 0 && lock_and_still_there(descriptor_)) return;
     forget(slot_);
+    if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
     if (error != EEXIST) throw_cannot_create(folder, error);
   }
   throw_cannot_create(folder, EEXIST);

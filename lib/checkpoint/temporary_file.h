@@ -31,8 +31,10 @@ private:
   int slot_ = -1;  // in the list of files to remove when a signal ends the program
 };
 
-// Removes all temporary files that are under way. Async-signal-safe: for the handlers of SIGINT and
-// SIGTERM.
+// Removes the files for `final_name` in the folder whose processes are gone.
+void remove_abandoned_files(const std::filesystem::path& folder, const std::string& final_name);
+
+// Removes all temporary files that are under way. Async-signal-safe: for the handlers of signals that end the program.
 void remove_temporary_files() noexcept;
 
 }  // namespace flashconvert::checkpoint

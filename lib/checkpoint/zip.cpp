@@ -79,13 +79,14 @@ bool read_zip64_field(std::string_view extra, ZipEntry& entry) {
   return true;
 }
 
-std::uint64_t find_content(const Bytes& bytes, const ZipEntry& entry) {
-  const std::string header = bytes.read(entry.header_offset, kLocalHeaderSize);
-  if (header.size() < kLocalHeaderSize || little_endian(header, 0, 4) != kLocalHeader) return 0;
-  const std::uint64_t offset =
-      entry.header_offset + kLocalHeaderSize + little_endian(header, 26, 2) + little_endian(header, 28, 2);
-  if (offset > bytes.size() || entry.stored_size > bytes.size() - offset) return 0;
-  return offset;
+void find_content(const Bytes& bytes, ZipEntry& entry) {
+  const std::string header = bytes.read(entry.header_offset, kLocalHeaderSize + entry.name.size());
+  if (header.size() < kLocalHeaderSize || little_endian(header, 0, 4) != kLocalHeader) return;
+  const std::uint64_t name_size = little_endian(header, 26, 2);
+  const std::uint64_t offset = entry.header_offset + kLocalHeaderSize + name_size + little_endian(header, 28, 2);
+  if (offset > bytes.size() || entry.stored_size > bytes.size() - offset) return;
+  entry.content_offset = offset;
+  entry.is_named_alike = name_size == entry.name.size() && header.substr(kLocalHeaderSize) == entry.name;
 }
 
 }  // namespace
@@ -125,13 +126,15 @@ std::optional<ZipDirectory> read_zip_directory(const Bytes& bytes) {
     if (rest.size() < entry_size) return std::nullopt;
     ZipEntry entry;
     entry.name = rest.substr(kDirectoryEntrySize, name_size);
-    entry.compressed = little_endian(rest, 10, 2) != 0;
+    entry.flags = static_cast<std::uint16_t>(little_endian(rest, 8, 2));
+    entry.method = static_cast<std::uint16_t>(little_endian(rest, 10, 2));
+    entry.compressed = entry.method != 0;
     entry.crc = static_cast<std::uint32_t>(little_endian(rest, 16, 4));
     entry.stored_size = little_endian(rest, 20, 4);
     entry.size = little_endian(rest, 24, 4);
     entry.header_offset = little_endian(rest, 42, 4);
     if (!read_zip64_field(rest.substr(kDirectoryEntrySize + name_size, extra_size), entry)) return std::nullopt;
-    entry.content_offset = find_content(bytes, entry);
+    find_content(bytes, entry);
     directory.entries.push_back(std::move(entry));
     rest.remove_prefix(entry_size);
   }

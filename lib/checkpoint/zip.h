@@ -14,6 +14,9 @@ namespace flashconvert::checkpoint {
 struct ZipEntry {
   std::string name;  // "model/data/0"
   bool compressed = false;
+  std::uint16_t method = 0;          // of the compression: 0 is none, 8 deflate
+  std::uint16_t flags = 0;           // APPNOTE.TXT 4.4.4
+  bool is_named_alike = false;       // in the header in front of the content, too
   std::uint32_t crc = 0;             // of the content
   std::uint64_t stored_size = 0;     // in the archive
   std::uint64_t size = 0;            // of the content

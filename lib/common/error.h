@@ -12,6 +12,7 @@ enum class ErrorKind {
   kInput,   // exit 4: INPUT cannot be read or is not a TorchScript checkpoint
   kParity,  // exit 5
   kOutput,  // exit 6: OUTPUT cannot be written
+  kLimit,   // exit 7: out of memory or time
 };
 
 // `what()` is "message" or "message\n  advice": one clear message, then what to do.

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <string_view>
 
+#include "common/printable.h"
 #include "common/progress_clock.h"
 
 namespace flashconvert {
@@ -92,7 +93,8 @@ protected:
     std::string text;
     if (!progress_.empty()) text += kEraseLine;
     text += prefix(message.level);
-    text.append(message.payload.data(), message.payload.size());
+    // What a file says may stand in the line: names, and what its model prints.
+    text += printable({message.payload.data(), message.payload.size()}, color_);
     text += '\n';
     text += progress_;
     write_whole(text);

@@ -1,5 +1,6 @@
 """What a saved file is: all that the original held, the same bytes each time, and whole whenever the program ends."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -207,10 +208,14 @@ class Killed(ProgramTest):
 
     def start(self):
         self.output.write_bytes(b"precious")
-        return subprocess.Popen([PROGRAM, self.large, self.output, "--force"], stderr=subprocess.DEVNULL)
+        # A session of its own: the program is two processes.
+        return subprocess.Popen(
+            [PROGRAM, self.large, self.output, "--force"], stderr=subprocess.DEVNULL, start_new_session=True
+        )
 
     def kill(self, process):
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         return process.wait(TIMEOUT)
 
     def test_before_the_save(self):
