@@ -11,27 +11,42 @@
 
 namespace flashconvert::kernels::linear {
 
-inline constexpr int kTopExponent = 14;     // of the largest element, scaled
-inline constexpr int kExponentBias = 127;   // of float32
-inline constexpr int kLeastExponent = -60;  // rows are not scaled up further than from here
-inline constexpr int kMostExponent = 60;    // rows that reach beyond are not split
+inline constexpr int kTopExponent = 14;      // of the largest element, scaled
+inline constexpr int kExponentBias = 127;    // of float32
+inline constexpr int kLeastExponent = -60;   // rows are not scaled up further than from here
+inline constexpr float kTooLarge = 0x1p60F;  // rows that reach so far are not split
 inline constexpr float kExactFrom = 0x1p-3F;
 // A lost element's 2^-25 shall be at most 2^-22 of the result.
 inline constexpr float kLossOfElement = 0x1p-25F * 0x1p22F;
 
-struct Scale {
-  float multiplier;  // what an element is multiplied by
-  float factor;      // its inverse
-  bool is_in_range;
-};
-
-// For a row whose largest magnitude is `largest`. Both are powers of two, whatever it is.
-__device__ __forceinline__ Scale scale_for(float largest) {
+// The biased exponent of the power of two that a row is multiplied by after the product, where its largest magnitude is
+// `largest`: before, it is multiplied by the inverse. 1 to 254, whatever `largest` is.
+__device__ __forceinline__ int scale_exponent(float largest) {
   const int exponent = static_cast<int>(__float_as_uint(largest) >> 23);
-  const int clamped = max(exponent, kExponentBias + kLeastExponent);
-  const auto power = [](int biased) { return __uint_as_float(static_cast<std::uint32_t>(biased) << 23); };
-  return {power(2 * kExponentBias + kTopExponent - clamped), power(clamped - kTopExponent),
-          exponent <= kExponentBias + kMostExponent};
+  return max(exponent, kExponentBias + kLeastExponent) - kTopExponent;
+}
+__device__ __forceinline__ float power_of(int exponent) {
+  return __uint_as_float(static_cast<std::uint32_t>(exponent) << 23);
+}
+__device__ __forceinline__ float inverse_power_of(int exponent) { return power_of(2 * kExponentBias - exponent); }
+
+// False for NaN too.
+__device__ __forceinline__ bool is_in_range(float largest) { return largest < kTooLarge; }
+
+// Adds 1 to `count` where an element in a row of this scale loses something. In this order and no other: to the
+// compiler, a row of comparisons is worth more registers than there are.
+__device__ __forceinline__ void count_lossy(float& count, float value, float exact_from) {
+  asm volatile(
+      "{\n"
+      ".reg .pred loses;\n"
+      ".reg .f32 magnitude;\n"
+      "abs.f32 magnitude, %1;\n"
+      "setp.neu.f32 loses, %1, 0f00000000;\n"
+      "setp.lt.and.f32 loses, magnitude, %2, loses;\n"
+      "@loses add.f32 %0, %0, 0f3F800000;\n"
+      "}"
+      : "+f"(count)
+      : "f"(value), "f"(exact_from));
 }
 
 struct Halves {

@@ -1,8 +1,11 @@
 // A computing warpgroup: 64 rows of the left operand against a tile of right rows.
 //
+//   split | three products of chunk 0 | add up | split | three products of chunk 1 | ...
+//           fetch chunk 1, its scales                    fetch chunk 2, its scales
+//
 // Tensor cores round what they add toward zero, which over a long sum is a bias far above float32's own error. So they
 // sum up one chunk, in fresh accumulators, and ordinary instructions add that, with the scale that the chunk's rows
-// had, to sums in float32. While one warpgroup splits its rows and adds up, the other's products are under way.
+// had, to sums in float32. What stands alone here, one warpgroup does beside the products of another.
 #pragma once
 
 #include "../../device/thread.cuh"
@@ -19,99 +22,118 @@ template <class Tile, Activation kActivation>
 class Consumer {
   using Plan = SharedMemoryPlan<Tile>;
   static constexpr bool kSharesChunks = Tile::kShare == Share::kChunks;
+  static constexpr int kStep = kSharesChunks ? Tile::kWarpgroups : 1;  // from one of its chunks to the next
   static constexpr std::uint64_t kLayout = ptx::k_major_layout(ptx::Swizzle::k128);
 
 public:
   __device__ __forceinline__ Consumer(const Parameters& p, char* shared_memory, int group)
-      : p_(p),
-        shared_(ptx::shared_address(shared_memory)),
-        parts_(reinterpret_cast<float*>(shared_memory + Plan::kParts)),
-        group_(group) {}
+      : p_(p), memory_(shared_memory), shared_(ptx::shared_address(shared_memory)), group_(group) {}
 
   __device__ __forceinline__ void run() {
-    ptx::wait_for_previous_kernel();  // the scales, which it reads by ordinary instructions
+    if (Tile::kTurns && group_ == Tile::kWarpgroups - 1) pass_turn();  // the first one's first turn
     for (TileWalk<Tile> walk(p_); walk.has_tile(); walk.advance()) {
       Sums<Tile> sums;
-      RowState rows = {};
+      RowState rows = {{0}, own_losses()};
+      rows.reset();
 #pragma unroll
       for (float& sum : sums) sum = 0.F;
-      const int step = kSharesChunks ? Tile::kWarpgroups : 1;
-#pragma unroll 1
-      for (int chunk = kSharesChunks ? group_ : 0; chunk < p_.chunks; chunk += step) {
-        add_chunk(base_ + static_cast<std::uint32_t>(chunk), sums, rows);
-      }
-      base_ += static_cast<std::uint32_t>(p_.chunks);
+      walk_chunks(sums, rows);
       if constexpr (kSharesChunks) {
         if (!gather_parts(sums, rows)) continue;
       }
       end_tile(walk.place(), sums, rows);
     }
+    if (Tile::kTurns && group_ == 0) take_turn();  // leave no arrival behind
   }
 
 private:
-  static __device__ __forceinline__ int lane() { return lane_index(); }
   // Of this warp, in the block's tile.
   __device__ __forceinline__ int first_row() const {
-    return (kSharesChunks ? 0 : group_ * kWarpgroupRows) + warp_index() % 4 * 16;
+    const int warp = kSharesChunks ? warp_index() % 4 : warp_index() - 4;  // the loading warpgroup comes first
+    return warp * 16;
   }
 
-  __device__ __forceinline__ void add_chunk(std::uint32_t count, Sums<Tile>& sums, RowState& rows) {
-    const Place<Tile::kLeftStages> left_place = {count};
-    const Place<Tile::kRightStages> right_place = {count};
-    LeftHalves left;
-    float factor[2];
-    {
-      ptx::barrier_wait(shared_ + Plan::kLeftFull + 8 * left_place.stage(), left_place.parity());
-      LeftChunk chunk;
-      chunk.template load<Tile::kRows>(
-          shared_ + Plan::kLeft + left_place.stage() * Tile::kLeftBytes + first_row() * kPanelBytes, lane());
-      ptx::barrier_arrive(shared_ + Plan::kLeftEmpty + 8 * left_place.stage());
+  __device__ __forceinline__ void walk_chunks(Sums<Tile>& sums, RowState& rows) {
+    LeftChunk next;
+    int left = p_.chunks - (kSharesChunks ? group_ : 0);
+    std::uint32_t count = count_ + static_cast<std::uint32_t>(kSharesChunks ? group_ : 0);
+    count_ += static_cast<std::uint32_t>(p_.chunks);
+    if (left <= 0) return;
+    fetch(count, next, rows);
+#pragma unroll 1
+    while (true) {
+      LeftHalves halves;
+      next.split(halves);
+      const ExponentPair scale = next.scale;
+      Sums<Tile> accumulators;
+      issue(count, accumulators, halves);
+      left -= kStep;
+      if (left > 0) fetch(count + kStep, next, rows);
+      ptx::warpgroup_wait<0>();
+      ptx::pin_registers(accumulators);
+      release_right(Place<Tile::kRightStages>{count});
+      const float factor[2] = {kernels::linear::power_of(scale[0]), kernels::linear::power_of(scale[1])};
 #pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        const kernels::linear::Scale scale = chunk.scale_row(r, rows);
-        chunk.split(left, r, scale.multiplier);
-        factor[r] = scale.factor;
-      }
+      for (int i = 0; i < Tile::kColumns / 2; ++i) sums[i] = fmaf(accumulators[i], factor[i / 2 % 2], sums[i]);
+      if (left <= 0) break;
+      count += kStep;
     }
+  }
+
+  // The next chunk of the left operand, and its rows' scales.
+  __device__ __forceinline__ void fetch(std::uint32_t count, LeftChunk& chunk, RowState& rows) const {
+    const Place<Tile::kLeftStages> place = {count};
+    ptx::barrier_wait(shared_ + Plan::kLeftFull + 8 * place.stage(), place.parity());
+    chunk.load(shared_ + Plan::kLeft + place.stage() * Tile::kLeftBytes + first_row() * kChunkBytes, lane_index());
+    ptx::barrier_arrive(shared_ + Plan::kLeftEmpty + 8 * place.stage());
+    chunk.scale_rows(rows);
+  }
+
+  __device__ __forceinline__ void issue(std::uint32_t count, Sums<Tile>& accumulators, const LeftHalves& halves) const {
+    const Place<Tile::kRightStages> place = {count};
+    // The same for the whole warp, and said so: the compiler then steps descriptors in uniform registers.
     const std::uint32_t right = __shfl_sync(
-        0xffffffffU, ptx::descriptor_low(kLayout, shared_ + Plan::kRight + right_place.stage() * Tile::kRightBytes), 0);
-    ptx::barrier_wait(shared_ + Plan::kRightFull + 8 * right_place.stage(), right_place.parity());
-    Sums<Tile> accumulators;
+        0xffffffffU, ptx::descriptor_low(kLayout, shared_ + Plan::kRight + place.stage() * Tile::kRightBytes), 0);
+    ptx::barrier_wait(shared_ + Plan::kRightFull + 8 * place.stage(), place.parity());
+    if constexpr (Tile::kTurns) take_turn();
     ptx::warpgroup_fence();
-    issue_products<Tile>(accumulators, left, ptx::descriptor_from(kLayout, right));
+    issue_products<Tile>(accumulators, halves, ptx::descriptor_from(kLayout, right));
     ptx::warpgroup_commit();
-    ptx::warpgroup_wait<0>();
-    ptx::pin_registers(accumulators);
-    release_right(Plan::kRightEmpty + 8 * right_place.stage());
-#pragma unroll
-    for (int i = 0; i < Tile::kColumns / 2; ++i) sums[i] = fmaf(accumulators[i], factor[i / 2 % 2], sums[i]);
+    if constexpr (Tile::kTurns) pass_turn();
   }
 
   // The warp's reads are done when its wait for the products returned.
-  __device__ __forceinline__ void release_right(int barrier) const {
+  __device__ __forceinline__ void release_right(const Place<Tile::kRightStages>& place) const {
+    const std::uint32_t barrier = shared_ + Plan::kRightEmpty + 8 * place.stage();
     if constexpr (Tile::kCluster == 1) {
-      if (lane() == 0) ptx::barrier_arrive(shared_ + barrier);
+      if (lane_index() == 0) ptx::barrier_arrive(barrier);
     } else {
-      if (lane() < Tile::kCluster) ptx::barrier_arrive_in_block(shared_ + barrier, lane());
+      if (lane_index() < Tile::kCluster) ptx::barrier_arrive_in_block(barrier, lane_index());
     }
+  }
+
+  // Of this thread, and of its like in another warpgroup.
+  __device__ __forceinline__ float2* own_losses() const {
+    return reinterpret_cast<float2*>(memory_ + Plan::kLosses) + (thread_index() - kWarpgroupThreads);
+  }
+  __device__ __forceinline__ float2* losses_of(int group) const {
+    return reinterpret_cast<float2*>(memory_ + Plan::kLosses) + group * kWarpgroupThreads +
+           thread_index() % kWarpgroupThreads;
   }
 
   // The first warpgroup adds the others' sums to its own, in their order; the others only hand theirs over.
   __device__ __forceinline__ bool gather_parts(Sums<Tile>& sums, RowState& rows) const {
     constexpr int kThreads = Tile::kWarpgroups * kWarpgroupThreads;
     constexpr int kCount = Tile::kColumns / 2;
-    const int thread = static_cast<int>(threadIdx.x) % kWarpgroupThreads;
+    const int thread = thread_index() % kWarpgroupThreads;
     const auto part = [&](int group, int index) -> float& {
-      return parts_[((group - 1) * Plan::kPartFloats + index) * kWarpgroupThreads + thread];
+      return reinterpret_cast<float*>(
+          memory_ + Plan::kParts)[((group - 1) * Plan::kPartFloats + index) * kWarpgroupThreads + thread];
     };
     if (group_ > 0) {
 #pragma unroll
       for (int i = 0; i < kCount; ++i) part(group_, i) = sums[i];
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        part(group_, kCount + r) = rows.loss[r];
-        part(group_, kCount + 2 + r) = rows.largest[r];
-      }
+      part(group_, kCount) = __uint_as_float(rows.scale.packed);
       ptx::named_barrier_arrive(kPartsFullBarrier, kThreads);
       ptx::named_barrier_sync(kPartsEmptyBarrier, kThreads);
       return false;
@@ -121,32 +143,55 @@ private:
     for (int group = 1; group < Tile::kWarpgroups; ++group) {
 #pragma unroll
       for (int i = 0; i < kCount; ++i) sums[i] += part(group, i);
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        rows.loss[r] += part(group, kCount + r);
-        rows.largest[r] = fmaxf(rows.largest[r], part(group, kCount + 2 + r));
-      }
+      rows.scale.packed = __vmaxu2(rows.scale.packed, __float_as_uint(part(group, kCount)));
+      const float2 other = *losses_of(group);
+      *rows.loss = {rows.loss->x + other.x, rows.loss->y + other.y};
     }
     ptx::named_barrier_arrive(kPartsEmptyBarrier, kThreads);
     return true;
   }
 
-  __device__ __forceinline__ void end_tile(const TilePlace& at, const Sums<Tile>& sums, RowState& rows) const {
+  __device__ __forceinline__ void end_tile(const TilePlace& tile, const Sums<Tile>& sums, const RowState& rows) {
+    const ResultPlace at = result_place(tile.left_row + first_row(), tile.right_row);
+    ptx::barrier_wait(shared_ + Plan::kScalesFull + 8 * scales_.stage(), scales_.parity());
+    const char* const scales = memory_ + Plan::kScales + scales_.stage() * Plan::kScaleBytes;
+    const auto* const columns = reinterpret_cast<const float2*>(scales);
+    const float worst_column = *reinterpret_cast<const float*>(scales + Tile::kColumns * 8);
+    const bool is_whole =
+        tile.left_row + Tile::kRows <= p_.left_rows && tile.right_row + Tile::kColumns <= p_.right_rows;
+    if (is_whole && p_.stores_pairs) {
+      store_pairs<Tile, kActivation>(p_, sums, at, columns);
+    } else {
+      store_singly<Tile, kActivation>(p_, sums, at, columns);
+    }
+    ptx::barrier_arrive(shared_ + Plan::kScalesEmpty + 8 * scales_.stage());
+    ++scales_.count;
+    RowLimits limits = {{rows.largest(0), rows.largest(1)}, {rows.loss->x, rows.loss->y}};
 #pragma unroll
     for (int r = 0; r < 2; ++r) {  // each of the four lanes has counted its own elements
-      rows.loss[r] += __shfl_xor_sync(0xffffffffU, rows.loss[r], 1);
-      rows.loss[r] += __shfl_xor_sync(0xffffffffU, rows.loss[r], 2);
+      limits.loss[r] += __shfl_xor_sync(0xffffffffU, limits.loss[r], 1);
+      limits.loss[r] += __shfl_xor_sync(0xffffffffU, limits.loss[r], 2);
     }
-    Suspects<Tile> suspects;
-    store_results<Tile, kActivation>(p_, sums, rows, at.left_row + first_row(), at.right_row, suspects);
-    repair<Tile, kActivation>(p_, suspects, at.left_row + first_row(), at.right_row);
+    if (may_need_repair<Tile>(sums, limits, worst_column)) {
+      ptx::wait_for_previous_kernel();  // the columns' losses are read from memory
+      repair<Tile, kActivation>(p_, sums, limits, at);
+    }
+  }
+
+  __device__ __forceinline__ void take_turn() const {
+    ptx::named_barrier_sync(kFirstTurnBarrier + warp_index() / 4 - 1, 2 * kWarpgroupThreads);
+  }
+  __device__ __forceinline__ void pass_turn() const {
+    static_assert(!Tile::kTurns || Tile::kWarpgroups == 2, "the next one is the other one");
+    ptx::named_barrier_arrive(kFirstTurnBarrier + 2 - warp_index() / 4, 2 * kWarpgroupThreads);
   }
 
   const Parameters& p_;
+  char* memory_;
   std::uint32_t shared_;
-  float* parts_;
   int group_;
-  std::uint32_t base_ = 0;  // chunks of the tiles before
+  std::uint32_t count_ = 0;  // chunks of the tiles before
+  Place<Plan::kColumnStages> scales_ = {0};
 };
 
 }  // namespace flashconvert::kernels::sm90::linear

@@ -1,17 +1,27 @@
 // The end of a tile: sums scaled back, bias, activation, residual, and the stores, straight from the registers, so that
-// the next tile's operands may already be on their way into all of the shared memory. Results that a split may have
-// spoilt are counted here, and computed again (repair.cuh).
+// the next tile's operands may already be on their way into all of the shared memory.
 #pragma once
 
+#include "../../device/thread.cuh"
 #include "../../linear/activation.cuh"
 #include "left_operand.cuh"
 #include "parameters.h"
 #include "product.cuh"
-#include "schedule.cuh"
 
 namespace flashconvert::kernels::sm90::linear {
 
-// A sum of the product as what it becomes.
+// Where a warp's 16 rows of results go: rows first_left + g and first_left + g + 8 of a lane, columns of a tile.
+struct ResultPlace {
+  int left;   // this lane's first row
+  int right;  // this lane's first column; the others are 1, and multiples of 8 on
+};
+
+__device__ __forceinline__ ResultPlace result_place(int first_left, int first_right) {
+  const int lane = lane_index();
+  return {first_left + lane / 4, first_right + lane % 4 * 2};
+}
+
+// A product's element with all that follows it. What is there for each row comes from memory.
 template <Activation kActivation>
 __device__ __forceinline__ float finish(const Parameters& p, float value, int left, int right) {
   if (p.left_bias != nullptr) value += p.left_bias[left];
@@ -25,49 +35,52 @@ __device__ __forceinline__ float* output_at(const Parameters& p, int left, int r
   return p.output + (left * p.left_stride + right * p.right_stride);
 }
 
-// One bit for each of a lane's results, in the order of its accumulators.
-template <class Tile>
-struct Suspects {
-  static constexpr int kWords = (Tile::kColumns / 2 + 31) / 32;
-  std::uint32_t words[kWords];
-};
-
-// Stores a warp's 16 rows from `first_left`. `loss` and `largest` of the rows g and g + 8, equal in the four lanes.
+// `columns`: the tile's, in shared memory: factor and bias. A tile that ends within the output and has no residual,
+// with neighbours in one row of the output.
 template <class Tile, Activation kActivation>
-__device__ __forceinline__ void store_results(const Parameters& p, const Sums<Tile>& sums, const RowState& rows,
-                                              int first_left, int first_right, Suspects<Tile>& suspects) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpThreads;
-#pragma unroll
-  for (std::uint32_t& word : suspects.words) word = 0;
+__device__ __forceinline__ void store_pairs(const Parameters& p, const Sums<Tile>& sums, const ResultPlace& at,
+                                            const float2* columns) {
+  const int column = lane_index() % 4 * 2;
+  float* const rows[2] = {output_at(p, at.left, at.right), output_at(p, at.left + 8, at.right)};
 #pragma unroll
   for (int n = 0; n < Tile::kColumns / 8; ++n) {
-    const int right = first_right + 8 * n + lane % 4 * 2;
-    // Two entries of the table, whose length is even.
-    const float4 scales = right < p.right_rows ? *reinterpret_cast<const float4*>(p.right_scales + right)
-                                               : make_float4(0.F, 0.F, 0.F, 0.F);
+    const float4 pair = *reinterpret_cast<const float4*>(columns + 8 * n + column);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int left = first_left + lane / 4 + 8 * half;
-      if (left >= p.left_rows || right >= p.right_rows) continue;
-      float values[2];
+      const int index = 4 * n + 2 * half;
+      const float2 values = {kernels::linear::activate<kActivation>(fmaf(sums[index], pair.x, pair.y)),
+                             kernels::linear::activate<kActivation>(fmaf(sums[index + 1], pair.z, pair.w))};
+      *reinterpret_cast<float2*>(rows[half] + 8 * n) = values;
+    }
+  }
+}
+
+// Any other tile.
+template <class Tile, Activation kActivation>
+__device__ __forceinline__ void store_singly(const Parameters& p, const Sums<Tile>& sums, const ResultPlace& at,
+                                             const float2* columns) {
+  const int column = lane_index() % 4 * 2;
+  float left_bias[2] = {0.F, 0.F};
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int index = 4 * n + 2 * half + i;
-        const float sum = sums[index];
-        const float least = fmaf(i == 0 ? scales.y : scales.w, rows.largest[half], rows.loss[half]);
-        // A comparison with NaN is false: a NaN, for whatever reason, is looked at again.
-        if (!(fabsf(sum) >= least) && right + i < p.right_rows) suspects.words[index / 32] |= 1U << (index % 32);
-        values[i] = sum * (i == 0 ? scales.x : scales.z);
-      }
-      float* const to = output_at(p, left, right);
-      const bool has_second = right + 1 < p.right_rows;
-      values[0] = finish<kActivation>(p, values[0], left, right);
-      if (has_second) values[1] = finish<kActivation>(p, values[1], left, right + 1);
-      if (p.stores_pairs && has_second) {
-        *reinterpret_cast<float2*>(to) = make_float2(values[0], values[1]);
-      } else {
-        to[0] = values[0];
-        if (has_second) to[p.right_stride] = values[1];
+  for (int half = 0; half < 2; ++half) {
+    if (p.left_bias != nullptr && at.left + 8 * half < p.left_rows) left_bias[half] = p.left_bias[at.left + 8 * half];
+  }
+#pragma unroll
+  for (int n = 0; n < Tile::kColumns / 8; ++n) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int right = at.right + 8 * n + i;
+      const float2 scale = columns[8 * n + column + i];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int left = at.left + 8 * half;
+        if (left >= p.left_rows || right >= p.right_rows) continue;
+        float value = fmaf(sums[4 * n + 2 * half + i], scale.x, scale.y + left_bias[half]);
+        value = kernels::linear::activate<kActivation>(value);
+        if (p.residual != nullptr) {
+          value += p.residual[left * p.residual_left_stride + right * p.residual_right_stride];
+        }
+        *output_at(p, left, right) = value;
       }
     }
   }

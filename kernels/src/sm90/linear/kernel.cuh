@@ -30,6 +30,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1) linear_kernel(const __grid_
   if (warpgroup == 0) {
     ptx::release_registers<Tile::kLoaderRegisters>();
     if (threadIdx.x == 0) Loader<Tile>(p, shared_memory).run();
+    if (threadIdx.x / kWarpThreads == 1) ScaleLoader<Tile>(p, shared_memory).run();
   } else {
     ptx::claim_registers<Tile::kComputeRegisters>();
     Consumer<Tile, kActivation>(p, shared_memory, warpgroup - 1).run();

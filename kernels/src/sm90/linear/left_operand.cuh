@@ -18,86 +18,121 @@ struct LeftHalves {
   std::uint32_t low[kSteps][4];
 };
 
-// What becomes of the two rows g and g + 8 of a lane over all chunks.
-struct RowState {
-  float largest[2];  // magnitude
-  float loss[2];     // the least magnitude of a sum, for each unit of the right row's largest (2^15): see split.cuh
+// Two biased exponents in one register, for the rows g and g + 8 of a lane.
+struct ExponentPair {
+  std::uint32_t packed;
+
+  __device__ __forceinline__ static ExponentPair of(int first, int second) {
+    return {static_cast<std::uint32_t>(first | second << 16)};
+  }
+  __device__ __forceinline__ int operator[](int r) const {
+    return static_cast<int>(r == 0 ? packed & 0xffffU : packed >> 16);
+  }
 };
 
-// A lane's elements of a chunk: in row g + 8 r, panel p, those of column 8t + 4s.
+// What becomes of a lane's two rows over all chunks. Registers are short: what is seldom touched lies in shared memory.
+struct RowState {
+  ExponentPair scale;  // the largest of all chunks
+  // What a sum's magnitude must not be less than, as far as this lane's elements have lost something: see split.cuh.
+  float2* loss;
+
+  __device__ __forceinline__ float largest(int r) const { return 0x1p15F * kernels::linear::power_of(scale[r]); }
+  __device__ __forceinline__ void reset() {
+    scale = {0};
+    *loss = {0.F, 0.F};
+  }
+};
+
+// A lane's elements of a chunk: in row g + 8 r those of columns 8t + 4s to 8t + 4s + 3, and the rows' scales.
 struct LeftChunk {
-  float4 values[kPanels][2][2];  // [p][r][s]
+  float4 values[2][kSteps];  // [r][s]
+  ExponentPair scale;
 
   // `tile`: the warp's rows. Every 16 bytes lie where the copy engine's 128-byte swizzle puts them; the eight lanes
   // that are served together read from eight bank groups.
-  template <int kRows>
   __device__ __forceinline__ void load(std::uint32_t tile, int lane) {
     const int row = lane / 4;
-    const std::uint32_t first = tile + row * kPanelBytes + ((lane % 4 * 2 ^ row) << 4);
+    const std::uint32_t first = tile + row * kChunkBytes + (((lane % 4 * 2) ^ row) << 4);
 #pragma unroll
-    for (int p = 0; p < kPanels; ++p) {
+    for (int r = 0; r < 2; ++r) {
 #pragma unroll
-      for (int r = 0; r < 2; ++r) {
-#pragma unroll
-        for (int s = 0; s < 2; ++s) {
-          values[p][r][s] = ptx::load_shared_16((first ^ (s << 4)) + (p * kRows + 8 * r) * kPanelBytes);
-        }
-      }
+      for (int s = 0; s < kSteps; ++s) values[r][s] = ptx::load_shared_16((first ^ (s << 4)) + 8 * r * kChunkBytes);
     }
   }
 
   template <class Visit>
   __device__ __forceinline__ void for_row(int r, const Visit& visit) const {
 #pragma unroll
-    for (int p = 0; p < kPanels; ++p) {
+    for (int s = 0; s < kSteps; ++s) {
+      const float4& four = values[r][s];
+      visit(four.x);
+      visit(four.y);
+      visit(four.z);
+      visit(four.w);
+    }
+  }
+
+  // Finds the rows' scales, and what they lose.
+  __device__ __forceinline__ void scale_rows(RowState& state) {
+    float least[2];
+    float largest[2];
 #pragma unroll
-      for (int s = 0; s < 2; ++s) {
-        const float4& four = values[p][r][s];
-        visit(four.x);
-        visit(four.y);
-        visit(four.z);
-        visit(four.w);
+    for (int r = 0; r < 2; ++r) {
+      largest[r] = 0.F;
+      least[r] = CUDART_INF_F;
+      for_row(r, [&](float value) {
+        largest[r] = ptx::max_or_nan(largest[r], fabsf(value));
+        least[r] = fminf(least[r], fabsf(value));
+      });
+    }
+#pragma unroll
+    for (int distance = 1; distance <= 2; distance *= 2) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        largest[r] = ptx::max_or_nan(largest[r], __shfl_xor_sync(0xffffffffU, largest[r], distance));
       }
     }
-  }
-
-  // The scale of row g + 8 r. NaN is no magnitude: it shows in the sum itself.
-  __device__ __forceinline__ kernels::linear::Scale scale_row(int r, RowState& state) const {
-    using kernels::linear::kExactFrom;
-    float largest = 0.F;
-    float least = CUDART_INF_F;
-    for_row(r, [&](float value) {
-      largest = fmaxf(largest, fabsf(value));
-      least = fminf(least, fabsf(value));
-    });
-    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 1));
-    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 2));
-    const kernels::linear::Scale scale = kernels::linear::scale_for(largest);
-    state.largest[r] = fmaxf(state.largest[r], largest);
-    if (!scale.is_in_range) state.loss[r] = CUDART_NAN_F;
-    // Seldom, but for rows with zeros in them.
-    const float exact_from = kExactFrom * scale.factor;
-    if (__any_sync(0xffffffffU, least < exact_from)) {
-      float lost = 0.F;
-      for_row(r, [&](float value) { lost += value != 0.F && fabsf(value) < exact_from ? 1.F : 0.F; });
-      // In the sum's units, to be multiplied by the right row's largest.
-      state.loss[r] = fmaf(lost * kernels::linear::kLossOfElement, 0x1p15F * scale.factor, state.loss[r]);
+    scale = ExponentPair::of(kernels::linear::scale_exponent(largest[0]), kernels::linear::scale_exponent(largest[1]));
+    state.scale.packed = __vmaxu2(state.scale.packed, scale.packed);
+    bool is_safe = true;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const float exact_from = kernels::linear::kExactFrom * kernels::linear::power_of(scale[r]);
+      is_safe = is_safe && kernels::linear::is_in_range(largest[r]) && least[r] >= exact_from;
     }
-    return scale;
+    // Seldom, but for rows with zeros in them.
+    if (__any_sync(0xffffffffU, !is_safe)) count_losses(state, largest);
   }
 
-  __device__ __forceinline__ void split(LeftHalves& halves, int r, float multiplier) const {
+  __device__ __forceinline__ void count_losses(RowState& state, const float (&largest)[2]) const {
+    float losses[2];
 #pragma unroll
-    for (int p = 0; p < kPanels; ++p) {
+    for (int r = 0; r < 2; ++r) {
+      const float factor = kernels::linear::power_of(scale[r]);
+      const float exact_from = kernels::linear::kExactFrom * factor;
+      float lost = 0.F;
+      for_row(r, [&](float value) { kernels::linear::count_lossy(lost, value, exact_from); });
+      // In the sum's units: the right row's largest is 2^15 at most.
+      losses[r] = kernels::linear::is_in_range(largest[r]) ? lost * kernels::linear::kLossOfElement * (0x1p15F * factor)
+                                                           : CUDART_NAN_F;
+    }
+    const float2 before = *state.loss;
+    *state.loss = {before.x + losses[0], before.y + losses[1]};
+  }
+
+  __device__ __forceinline__ void split(LeftHalves& halves) const {
 #pragma unroll
-      for (int s = 0; s < 2; ++s) {
-        const float4& four = values[p][r][s];
+    for (int r = 0; r < 2; ++r) {
+      const float multiplier = kernels::linear::inverse_power_of(scale[r]);
+#pragma unroll
+      for (int s = 0; s < kSteps; ++s) {
+        const float4& four = values[r][s];
         const kernels::linear::Halves near = kernels::linear::split_pair(four.x, four.y, multiplier);
         const kernels::linear::Halves far = kernels::linear::split_pair(four.z, four.w, multiplier);
-        halves.high[2 * p + s][r] = near.high;
-        halves.low[2 * p + s][r] = near.low;
-        halves.high[2 * p + s][r + 2] = far.high;
-        halves.low[2 * p + s][r + 2] = far.low;
+        halves.high[s][r] = near.high;
+        halves.low[s][r] = near.low;
+        halves.high[s][r + 2] = far.high;
+        halves.low[s][r + 2] = far.low;
       }
     }
   }

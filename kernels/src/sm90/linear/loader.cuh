@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../../ptx/dependent_launch.cuh"
+#include "../../ptx/math.cuh"
 #include "../../ptx/tensor_copy.cuh"
 #include "schedule.cuh"
 #include "shared_memory.cuh"
@@ -37,12 +38,8 @@ private:
     const std::uint32_t full = shared_ + Plan::kLeftFull + 8 * place.stage();
     ptx::barrier_wait(shared_ + Plan::kLeftEmpty + 8 * place.stage(), place.parity() ^ 1);
     ptx::barrier_arrive_expect(full, Tile::kLeftBytes);
-#pragma unroll
-    for (int panel = 0; panel < kPanels; ++panel) {
-      const int offset = place.stage() * Tile::kLeftBytes + panel * Tile::kRows * kPanelBytes;
-      ptx::copy_box(shared_ + Plan::kLeft + offset, p_.left, full, chunk * kChunk + panel * kPanel, row, 0, 0,
-                    ptx::CachePolicy::kNormal);
-    }
+    ptx::copy_box(shared_ + Plan::kLeft + place.stage() * Tile::kLeftBytes, p_.left, full, chunk * kChunk, row, 0, 0,
+                  ptx::CachePolicy::kNormal);
   }
 
   __device__ __forceinline__ void load_right(int row, int chunk) {
@@ -52,23 +49,66 @@ private:
     ptx::barrier_wait(shared_ + Plan::kRightEmpty + 8 * place.stage(), place.parity() ^ 1);
     ptx::barrier_arrive_expect(full, Tile::kRightBytes);
     const int rank = Tile::kCluster == 1 ? 0 : ptx::block_rank_in_cluster();
-#pragma unroll
-    for (int panel = 0; panel < kPanels; ++panel) {
-      const std::uint32_t to = shared_ + Plan::kRight + place.stage() * Tile::kRightBytes +
-                               (panel * Tile::kColumns + rank * kOwnRows) * kPanelBytes;
-      const int column = (chunk * kPanels + panel) * 2 * kPanel;
-      if constexpr (Tile::kCluster == 1) {
-        ptx::copy_box(to, p_.right, full, column, row, 0, 0, ptx::CachePolicy::kEvictLast);
-      } else {
-        ptx::copy_box_to_blocks(to, p_.right, full, column, row + rank * kOwnRows, (1 << Tile::kCluster) - 1,
-                                ptx::CachePolicy::kEvictLast);
-      }
+    const std::uint32_t to = shared_ + Plan::kRight + place.stage() * Tile::kRightBytes + rank * kOwnRows * kChunkBytes;
+    const int column = chunk * 2 * kChunk;
+    if constexpr (Tile::kCluster == 1) {
+      ptx::copy_box(to, p_.right, full, column, row, 0, 0, ptx::CachePolicy::kEvictLast);
+    } else {
+      ptx::copy_box_to_blocks(to, p_.right, full, column, row + rank * kOwnRows, (1 << Tile::kCluster) - 1,
+                              ptx::CachePolicy::kEvictLast);
     }
   }
 
   const Parameters& p_;
   std::uint32_t shared_;
   std::uint32_t count_ = 0;  // chunks sent for
+};
+
+// A second warp of the loading warpgroup: what the end of a tile needs for each right row, so that it does not wait for
+// memory there.
+template <class Tile>
+class ScaleLoader {
+  using Plan = SharedMemoryPlan<Tile>;
+
+public:
+  __device__ __forceinline__ ScaleLoader(const Parameters& p, char* shared_memory)
+      : p_(p), memory_(shared_memory), shared_(ptx::shared_address(shared_memory)) {}
+
+  __device__ __forceinline__ void run() {
+    ptx::wait_for_previous_kernel();
+    Place<Plan::kColumnStages> place = {0};
+    for (TileWalk<Tile> walk(p_); walk.has_tile(); walk.advance()) {
+      ptx::barrier_wait(shared_ + Plan::kScalesEmpty + 8 * place.stage(), place.parity() ^ 1);
+      char* const to = memory_ + Plan::kScales + place.stage() * Plan::kScaleBytes;
+      load(walk.place().right_row, reinterpret_cast<float2*>(to), reinterpret_cast<float*>(to + Tile::kColumns * 8));
+      ptx::barrier_arrive(shared_ + Plan::kScalesFull + 8 * place.stage());
+      ++place.count;
+    }
+  }
+
+private:
+  __device__ __forceinline__ void load(int first, float2* columns, float* loss) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarpThreads;
+    float worst = 0.F;
+#pragma unroll 1
+    for (int column = lane; column < Tile::kColumns; column += kWarpThreads) {
+      const int right = first + column;
+      const bool is_there = right < p_.right_rows;
+      const float2 scale = is_there ? *reinterpret_cast<const float2*>(p_.right_scales + right) : float2{0.F, 0.F};
+      const float bias = is_there && p_.right_bias != nullptr ? p_.right_bias[right] : 0.F;
+      columns[column] = {scale.x, bias};
+      worst = ptx::max_or_nan(worst, scale.y);
+    }
+#pragma unroll
+    for (int distance = kWarpThreads / 2; distance > 0; distance /= 2) {
+      worst = ptx::max_or_nan(worst, __shfl_xor_sync(0xffffffffU, worst, distance));
+    }
+    if (lane == 0) *loss = worst;
+  }
+
+  const Parameters& p_;
+  char* memory_;
+  std::uint32_t shared_;
 };
 
 }  // namespace flashconvert::kernels::sm90::linear

@@ -27,7 +27,7 @@ struct Parameters {
   const float* residual;
   std::int64_t residual_left_stride;
   std::int64_t residual_right_stride;
-  bool stores_pairs;  // of neighbours in r: both alignment and stride allow it
+  bool stores_pairs;  // of neighbours in r: alignment and strides allow it, and nothing is added but a bias for each r
 
   int left_rows;
   int right_rows;

@@ -44,9 +44,10 @@ constexpr TileEntry entry(const char* name) {
 }
 
 constexpr std::array kTiles = {
-    entry<Rows128Columns192>("sm90-f16x3-linear-128x192"), entry<Rows128Columns128>("sm90-f16x3-linear-128x128"),
-    entry<Rows128Columns96>("sm90-f16x3-linear-128x96"),   entry<Rows64Columns64>("sm90-f16x3-linear-64x64"),
-    entry<Rows64Columns32>("sm90-f16x3-linear-64x32"),     entry<Rows64Columns16>("sm90-f16x3-linear-64x16"),
+    entry<Rows128Columns192>("sm90-f16x3-linear-128x192"), entry<Rows128Columns192T>("sm90-f16x3-linear-128x192t"),
+    entry<Rows128Columns128>("sm90-f16x3-linear-128x128"), entry<Rows128Columns96>("sm90-f16x3-linear-128x96"),
+    entry<Rows64Columns64>("sm90-f16x3-linear-64x64"),     entry<Rows64Columns32>("sm90-f16x3-linear-64x32"),
+    entry<Rows64Columns16>("sm90-f16x3-linear-64x16"),
 };
 
 constexpr int kMultiprocessors = 132;  // of the cards that there are; the choice must not depend on the device at hand
@@ -100,9 +101,9 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 std::int64_t packed_stride(std::int64_t columns) { return divide_up(columns, 4) * 4; }
 
-bool addresses_even_pairs(const Parameters& parameters) {
-  return parameters.right_stride == 1 && parameters.left_stride % 2 == 0 &&
-         reinterpret_cast<std::uintptr_t>(parameters.output) % sizeof(float2) == 0;
+bool can_store_pairs(const Parameters& parameters) {
+  return parameters.residual == nullptr && parameters.left_bias == nullptr && parameters.right_stride == 1 &&
+         parameters.left_stride % 2 == 0 && reinterpret_cast<std::uintptr_t>(parameters.output) % sizeof(float2) == 0;
 }
 
 Parameters make_parameters(const LinearProblem& problem, const Plan& plan) {
@@ -119,7 +120,7 @@ Parameters make_parameters(const LinearProblem& problem, const Plan& plan) {
   parameters.residual = problem.residual.data;
   parameters.residual_left_stride = plan.weight_is_left ? problem.residual.column_stride : problem.residual.row_stride;
   parameters.residual_right_stride = plan.weight_is_left ? problem.residual.row_stride : problem.residual.column_stride;
-  parameters.stores_pairs = addresses_even_pairs(parameters);
+  parameters.stores_pairs = can_store_pairs(parameters);
   parameters.left_rows = static_cast<int>(left.rows);
   parameters.right_rows = static_cast<int>(right.rows);
   parameters.depth = static_cast<int>(problem.in_features);

@@ -11,13 +11,11 @@ namespace flashconvert::kernels::sm90::linear {
 template <class Tile>
 using Sums = float[Tile::kColumns / 2];
 
-// accumulators = left * right^T. `right`: a descriptor of the chunk's first panel (K-major, 128-byte swizzle).
+// accumulators = left * right^T. `right`: a descriptor of the chunk (K-major, 128-byte swizzle).
 template <class Tile>
 __device__ __forceinline__ void issue_products(Sums<Tile>& accumulators, const LeftHalves& left, std::uint64_t right) {
   using Product = ptx::WarpgroupProduct<__half, Tile::kColumns>;
-  const auto right_at = [&](int step, int half) {
-    return right + ((step / 2 * Tile::kColumns * kPanelBytes + half * (kPanelBytes / 2) + step % 2 * 32) >> 4);
-  };
+  const auto right_at = [&](int step, int half) { return right + ((half * (kChunkBytes / 2) + step * 32) >> 4); };
 #pragma unroll
   for (int step = 0; step < kSteps; ++step) {
     Product::from_registers_k_major(accumulators, left.low[step], right_at(step, 0), step != 0);

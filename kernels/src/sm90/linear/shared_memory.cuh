@@ -19,26 +19,38 @@ struct Place {
 
 template <class Tile>
 struct SharedMemoryPlan {
-  // Chunks of the operands, each two panels, which start at multiples of 1024 bytes.
+  // Chunks of the operands, swizzled; each starts at a multiple of 1024 bytes.
   static constexpr int kLeft = 0;
   static constexpr int kRight = kLeft + Tile::kLeftStages * Tile::kLeftBytes;
 
   // Where the warpgroups share out the chunks: the sums of all but the first, and the state of their rows.
   static constexpr int kParts = kRight + Tile::kRightStages * Tile::kRightBytes;
-  static constexpr int kPartFloats = Tile::kColumns / 2 + 4;  // a thread's
+  static constexpr int kPartFloats = Tile::kColumns / 2 + 1;  // a thread's
   static constexpr int kPartBytes = kPartFloats * kWarpgroupThreads * 4;
   static constexpr int kPartCount = Tile::kShare == Share::kChunks ? Tile::kWarpgroups - 1 : 0;
 
+  // What the tile at hand and the next one do with their columns, by the number of the right row, and how much of it
+  // was lost when it was split, the worst of all.
+  static constexpr int kColumnStages = 2;
+  static constexpr int kScales = kParts + kPartCount * kPartBytes;
+  static constexpr int kScaleBytes = Tile::kColumns * 8 + 16;
+
+  // What the computing threads' rows have lost.
+  static constexpr int kLosses = kScales + kColumnStages * kScaleBytes;
+  static constexpr int kLossBytes = Tile::kWarpgroups * kWarpgroupThreads * 8;
+
   // Barriers of eight bytes. "full": what was asked for has come; "empty": everyone has read it.
-  static constexpr int kLeftFull = kParts + kPartCount * kPartBytes;
+  static constexpr int kLeftFull = kLosses + kLossBytes;
   static constexpr int kLeftEmpty = kLeftFull + 8 * Tile::kLeftStages;
   static constexpr int kRightFull = kLeftEmpty + 8 * Tile::kLeftStages;
   static constexpr int kRightEmpty = kRightFull + 8 * Tile::kRightStages;
-  static constexpr int kBytes = kRightEmpty + 8 * Tile::kRightStages;
+  static constexpr int kScalesFull = kRightEmpty + 8 * Tile::kRightStages;
+  static constexpr int kScalesEmpty = kScalesFull + 8 * kColumnStages;
+  static constexpr int kBytes = kScalesEmpty + 8 * kColumnStages;
 
   static_assert(kBytes <= kSharedBytesPerBlock, "the tiles do not fit in shared memory");
-  static_assert(Tile::kLeftBytes % 2048 == 0 && Tile::kRightBytes % 2048 == 0,
-                "swizzled panels have to start at multiples of 1024 bytes");
+  static_assert(Tile::kLeftBytes % 1024 == 0 && Tile::kRightBytes % 1024 == 0,
+                "swizzled tiles have to start at multiples of 1024 bytes");
 
   // A chunk is read by all warpgroups, or by one. The left operand is read by ordinary instructions of every lane, so
   // every lane tells; of the right one, a lane of each warp does, and to all blocks that loaded it together.
@@ -47,14 +59,15 @@ struct SharedMemoryPlan {
   static constexpr int kRightReaders = kReadingGroups * 4 * Tile::kCluster;
 
   static __device__ __forceinline__ void init_barriers(std::uint32_t shared) {
-    const auto init_ring = [&](int full, int empty, int stages, int readers) {
+    const auto init_ring = [&](int full, int empty, int stages, int readers, int writers = 1) {
       for (int stage = 0; stage < stages; ++stage) {
-        ptx::barrier_init(shared + full + 8 * stage, 1);
+        ptx::barrier_init(shared + full + 8 * stage, writers);
         ptx::barrier_init(shared + empty + 8 * stage, readers);
       }
     };
     init_ring(kLeftFull, kLeftEmpty, Tile::kLeftStages, kLeftReaders);
     init_ring(kRightFull, kRightEmpty, Tile::kRightStages, kRightReaders);
+    init_ring(kScalesFull, kScalesEmpty, kColumnStages, kLeftReaders, kWarpThreads);
     ptx::fence_barrier_init();
   }
 };
@@ -62,5 +75,7 @@ struct SharedMemoryPlan {
 // Named barriers: the warpgroups' parts of the sums are there; they have been read.
 inline constexpr int kPartsFullBarrier = 1;
 inline constexpr int kPartsEmptyBarrier = 2;
+// A warpgroup waits on its own for the one before it to have issued its products.
+inline constexpr int kFirstTurnBarrier = 3;
 
 }  // namespace flashconvert::kernels::sm90::linear

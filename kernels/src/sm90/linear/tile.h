@@ -10,17 +10,19 @@
 
 namespace flashconvert::kernels::sm90::linear {
 
-// Terms that the tensor cores sum up before ordinary instructions take over (docs/kernels/fp32.md).
-inline constexpr int kChunk = 64;
-// A panel is 128 bytes of a row: 32 floats on the left, 32 high and 32 low halves on the right.
-inline constexpr int kPanel = 32;
-inline constexpr int kPanelBytes = 128;
-inline constexpr int kPanels = kChunk / kPanel;
+// Terms that the tensor cores sum up before ordinary instructions take over (docs/kernels/fp32.md). They are 128 bytes
+// of a row: 32 floats on the left, 32 high and 32 low halves on the right.
+inline constexpr int kChunk = 32;
+inline constexpr int kChunkBytes = 128;
 
 // What the warpgroups of a block share out: rows of the left operand, or the chunks of the sums.
 enum class Share : int { kRows, kChunks };
 
-template <int kColumns_, int kWarpgroups_, Share kShare_, int kCluster_, int kLeftStages_, int kRightStages_>
+// Whether the warpgroups issue their products in turn, so that one splits its rows and adds up beside the other's.
+enum class Turns : bool { kFree, kOrdered };
+
+template <int kColumns_, int kWarpgroups_, Share kShare_, int kCluster_, int kLeftStages_, int kRightStages_,
+          Turns kTurns_ = Turns::kFree>
 struct Tile {
   static constexpr int kColumns = kColumns_;        // rows of the right operand
   static constexpr int kWarpgroups = kWarpgroups_;  // that compute; one more loads
@@ -28,19 +30,21 @@ struct Tile {
   static constexpr int kCluster = kCluster_;  // blocks one below the other, which load the right operand together
   static constexpr int kLeftStages = kLeftStages_;
   static constexpr int kRightStages = kRightStages_;
+  static constexpr bool kTurns = kTurns_ == Turns::kOrdered;
 
   static constexpr int kRows = kShare == Share::kRows ? kWarpgroups * kWarpgroupRows : kWarpgroupRows;
   static constexpr int kThreads = (kWarpgroups + 1) * kWarpgroupThreads;
-  static constexpr int kLeftBytes = kRows * kPanelBytes * kPanels;
-  static constexpr int kRightBytes = kColumns * kPanelBytes * kPanels;
+  static constexpr int kLeftBytes = kRows * kChunkBytes;
+  static constexpr int kRightBytes = kColumns * kChunkBytes;
 
   static constexpr int kLaunchRegisters = kRegistersPerSm / kThreads / 8 * 8;
   static constexpr int kLoaderRegisters = kWarpgroups == 3 ? 32 : 24;
   static constexpr int kComputeRegisters = kWarpgroups == 3 ? 160 : kWarpgroups == 4 ? 112 : 240;
   static_assert(kLoaderRegisters + kWarpgroups * kComputeRegisters <= (kWarpgroups + 1) * kLaunchRegisters,
                 "a warpgroup would wait for registers for ever");
-  // Accumulators, sums, and the left operand's halves.
-  static_assert(kColumns + kChunk / 2 + 16 <= kComputeRegisters, "the tile does not fit in the registers");
+  // Accumulators, sums, and the left operand twice: the halves at work, and the next numbers.
+  static_assert(kColumns + kChunk + 16 <= kComputeRegisters, "the tile does not fit in the registers");
+  static_assert(!kTurns || kShare == Share::kRows, "turns are for warpgroups that walk together");
   static_assert(kColumns % 16 == 0 && kColumns <= 256 && kRows <= 256);
   static_assert(kCluster == 1 || kColumns / kCluster % 8 == 0, "a block's part is a number of swizzle units");
 };

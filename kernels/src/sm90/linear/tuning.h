@@ -5,11 +5,12 @@
 
 namespace flashconvert::kernels::sm90::linear {
 
-using Rows128Columns192 = Tile<192, 2, Share::kRows, 2, 2, 3>;
-using Rows128Columns128 = Tile<128, 2, Share::kRows, 2, 2, 4>;
-using Rows128Columns96 = Tile<96, 2, Share::kRows, 2, 3, 4>;
-using Rows64Columns64 = Tile<64, 3, Share::kChunks, 1, 5, 5>;
-using Rows64Columns32 = Tile<32, 3, Share::kChunks, 1, 8, 8>;
-using Rows64Columns16 = Tile<16, 3, Share::kChunks, 1, 8, 8>;
+using Rows128Columns192 = Tile<192, 2, Share::kRows, 2, 5, 5>;
+using Rows128Columns192T = Tile<192, 2, Share::kRows, 2, 5, 5, Turns::kOrdered>;
+using Rows128Columns128 = Tile<128, 2, Share::kRows, 2, 6, 7>;
+using Rows128Columns96 = Tile<96, 2, Share::kRows, 2, 6, 8>;
+using Rows64Columns64 = Tile<64, 3, Share::kChunks, 1, 9, 9>;
+using Rows64Columns32 = Tile<32, 3, Share::kChunks, 1, 12, 12>;
+using Rows64Columns16 = Tile<16, 3, Share::kChunks, 1, 12, 12>;
 
 }  // namespace flashconvert::kernels::sm90::linear

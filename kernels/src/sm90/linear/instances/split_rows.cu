@@ -2,6 +2,7 @@
 #include "../../../linear/split_rows.h"
 
 #include <cuda_runtime.h>
+#include <math_constants.h>
 
 #include <algorithm>
 
@@ -44,17 +45,14 @@ __device__ __forceinline__ void load(float (&values)[kLaneElements], const Row& 
   }
 }
 
-__device__ __forceinline__ void look_at(const float (&values)[kLaneElements], float& largest, bool& has_nan) {
+__device__ __forceinline__ void look_at(const float (&values)[kLaneElements], float& largest) {
 #pragma unroll
-  for (const float value : values) {
-    largest = fmaxf(largest, fabsf(value));
-    has_nan = has_nan || isnan(value);
-  }
+  for (const float value : values) largest = ptx::max_or_nan(largest, fabsf(value));
 }
 
 // Writes the halves, and adds up how many elements lose something.
-__device__ __forceinline__ void store(const float (&values)[kLaneElements], float multiplier, uint4* halves, int pass,
-                                      int columns, float& lost) {
+__device__ __forceinline__ void store(const float (&values)[kLaneElements], float multiplier, float exact_from,
+                                      uint4* halves, int pass, int columns, float& lost) {
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
   if (pass * kPassElements + lane / 4 * kGroup >= columns) return;
   std::uint32_t high[4];
@@ -66,9 +64,7 @@ __device__ __forceinline__ void store(const float (&values)[kLaneElements], floa
     low[t] = parts.low;
   }
 #pragma unroll
-  for (const float value : values) {
-    if (value != 0.F && fabsf(value) * multiplier < kExactFrom) lost += 1.F;
-  }
+  for (const float value : values) count_lossy(lost, value, exact_from);
   uint4* const group = halves + (pass * (kPassElements / kGroup) + lane / 4) * 8 + lane % 4;
   group[0] = make_uint4(high[0], high[1], high[2], high[3]);
   group[4] = make_uint4(low[0], low[1], low[2], low[3]);
@@ -85,39 +81,38 @@ __global__ void __launch_bounds__(kWarps* kLanes)
 
   float kept[kKeptPasses][kLaneElements];
   float largest = 0.F;
-  bool has_nan = false;
 #pragma unroll
   for (int pass = 0; pass < kKeptPasses; ++pass) load<kPairs>(kept[pass], row, pass);
 #pragma unroll
-  for (int pass = 0; pass < kKeptPasses; ++pass) look_at(kept[pass], largest, has_nan);
+  for (int pass = 0; pass < kKeptPasses; ++pass) look_at(kept[pass], largest);
 #pragma unroll 4
   for (int pass = kKeptPasses; pass < passes; ++pass) {
     float values[kLaneElements];
     load<kPairs>(values, row, pass);
-    look_at(values, largest, has_nan);
+    look_at(values, largest);
   }
 #pragma unroll
   for (int distance = kLanes / 2; distance > 0; distance /= 2) {
-    largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, distance));
+    largest = ptx::max_or_nan(largest, __shfl_xor_sync(0xffffffffU, largest, distance));
   }
-  has_nan = __any_sync(0xffffffffU, has_nan);
 
-  const Scale scale = scale_for(largest);
+  const int exponent = scale_exponent(largest);
+  const float multiplier = inverse_power_of(exponent);
+  const float exact_from = kExactFrom * power_of(exponent);
   uint4* const own = halves + index * (split_row_halves(columns) / 8);
   float lost = 0.F;
 #pragma unroll
-  for (int pass = 0; pass < kKeptPasses; ++pass) store(kept[pass], scale.multiplier, own, pass, columns, lost);
+  for (int pass = 0; pass < kKeptPasses; ++pass) store(kept[pass], multiplier, exact_from, own, pass, columns, lost);
 #pragma unroll 2
   for (int pass = kKeptPasses; pass < passes; ++pass) {
     float values[kLaneElements];
     load<kPairs>(values, row, pass);
-    store(values, scale.multiplier, own, pass, columns, lost);
+    store(values, multiplier, exact_from, own, pass, columns, lost);
   }
 #pragma unroll
   for (int distance = kLanes / 2; distance > 0; distance /= 2) lost += __shfl_xor_sync(0xffffffffU, lost, distance);
   if (threadIdx.x % kLanes == 0) {
-    const bool splits = scale.is_in_range && !has_nan;
-    scales[index] = {scale.factor, splits ? lost * kLossOfElement : __uint_as_float(0x7fffffffU)};
+    scales[index] = {power_of(exponent), is_in_range(largest) ? lost * kLossOfElement : CUDART_NAN_F};
   }
 }
 
