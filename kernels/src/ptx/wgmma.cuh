@@ -36,6 +36,13 @@ __device__ __forceinline__ void pin_registers(float (&registers)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(registers[i])::"memory");
 }
 
+// The same for A in registers: until the wait, the tensor cores may still read them, and nothing else may go there.
+template <int kCount>
+__device__ __forceinline__ void pin_operands(std::uint32_t (&registers)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(registers[i])::"memory");
+}
+
 // Ends a block of code for ptxas, which otherwise moves a wait up over the arithmetic that should run beside the
 // products waited for: a loop that is never repeated. No compiler can know that (`length` is no negative number), nor
 // drop it (it would store), nor turn its branch into a predicate. Three instructions.

@@ -36,7 +36,7 @@ struct LinearProblem {
   MatrixView weight;            // [N, K]
   const float* bias = nullptr;  // [N], contiguous; null: none
   Activation activation = Activation::kNone;
-  MatrixView residual;  // [M, N]; data is null: none
+  MatrixView residual;  // [M, N]; data is null: none; apart from the output
   float* output = nullptr;
   std::int64_t output_row_stride = 0;  // columns are contiguous
 };

@@ -10,6 +10,7 @@
 
 #include "../../device/thread.cuh"
 #include "../../ptx/dependent_launch.cuh"
+#include "../../ptx/shared_load.cuh"
 #include "epilogue.cuh"
 #include "product.cuh"
 #include "repair.cuh"
@@ -30,20 +31,23 @@ public:
       : p_(p), memory_(shared_memory), shared_(ptx::shared_address(shared_memory)), group_(group) {}
 
   __device__ __forceinline__ void run() {
-    if (Tile::kTurns && group_ == Tile::kWarpgroups - 1) pass_turn();  // the first one's first turn
     for (TileWalk<Tile> walk(p_); walk.has_tile(); walk.advance()) {
-      Sums<Tile> sums;
       RowState rows = {{0}, own_losses()};
       rows.reset();
+      Sums<Tile> sums;
+#pragma unroll 1
+      for (int part = 0; part < p_.parts; ++part) {
+        const int end = part + 1 < p_.parts ? (part + 1) * p_.part_chunks : p_.chunks;
 #pragma unroll
-      for (float& sum : sums) sum = 0.F;
-      walk_chunks(sums, rows);
-      if constexpr (kSharesChunks) {
-        if (!gather_parts(sums, rows)) continue;
+        for (float& sum : sums) sum = 0.F;
+        walk_chunks(part * p_.part_chunks, end, sums, rows);
+        if constexpr (kSharesChunks) gather_parts(sums, rows);
+        if (part > 0 && stores()) add_stored_sums<Tile>(p_, sums, place_of(walk.place()));
+        if (part + 1 < p_.parts && stores()) store_sums<Tile>(p_, sums, place_of(walk.place()));
       }
-      end_tile(walk.place(), sums, rows);
+      if (stores()) end_tile(walk.place(), sums, rows);
+      ++tiles_;
     }
-    if (Tile::kTurns && group_ == 0) take_turn();  // leave no arrival behind
   }
 
 private:
@@ -53,11 +57,19 @@ private:
     return warp * 16;
   }
 
-  __device__ __forceinline__ void walk_chunks(Sums<Tile>& sums, RowState& rows) {
+  // Where several warpgroups have the same rows, the first one stores them.
+  __device__ __forceinline__ bool stores() const { return !kSharesChunks || group_ == 0; }
+
+  __device__ __forceinline__ ResultPlace place_of(const TilePlace& tile) const {
+    return result_place(tile.left_row + first_row(), tile.right_row);
+  }
+
+  // Adds up the chunks [begin, end) of the tile, or this warpgroup's share of them.
+  __device__ __forceinline__ void walk_chunks(int begin, int end, Sums<Tile>& sums, RowState& rows) {
     LeftChunk next;
-    int left = p_.chunks - (kSharesChunks ? group_ : 0);
-    std::uint32_t count = count_ + static_cast<std::uint32_t>(kSharesChunks ? group_ : 0);
-    count_ += static_cast<std::uint32_t>(p_.chunks);
+    begin += kSharesChunks ? group_ : 0;
+    int left = end - begin;
+    std::uint32_t count = tiles_ * static_cast<std::uint32_t>(p_.chunks) + static_cast<std::uint32_t>(begin);
     if (left <= 0) return;
     fetch(count, next, rows);
 #pragma unroll 1
@@ -71,6 +83,7 @@ private:
       if (left > 0) fetch(count + kStep, next, rows);
       ptx::warpgroup_wait<0>();
       ptx::pin_registers(accumulators);
+      halves.pin();
       release_right(Place<Tile::kRightStages>{count});
       const float factor[2] = {kernels::linear::power_of(scale[0]), kernels::linear::power_of(scale[1])};
 #pragma unroll
@@ -85,8 +98,10 @@ private:
     const Place<Tile::kLeftStages> place = {count};
     ptx::barrier_wait(shared_ + Plan::kLeftFull + 8 * place.stage(), place.parity());
     chunk.load(shared_ + Plan::kLeft + place.stage() * Tile::kLeftBytes + first_row() * kChunkBytes, lane_index());
-    ptx::barrier_arrive(shared_ + Plan::kLeftEmpty + 8 * place.stage());
     chunk.scale_rows(rows);
+    // The lanes have shown each other what they loaded.
+    __syncwarp();
+    if (lane_index() == 0) ptx::barrier_arrive(shared_ + Plan::kLeftEmpty + 8 * place.stage());
   }
 
   __device__ __forceinline__ void issue(std::uint32_t count, Sums<Tile>& accumulators, const LeftHalves& halves) const {
@@ -95,11 +110,9 @@ private:
     const std::uint32_t right = __shfl_sync(
         0xffffffffU, ptx::descriptor_low(kLayout, shared_ + Plan::kRight + place.stage() * Tile::kRightBytes), 0);
     ptx::barrier_wait(shared_ + Plan::kRightFull + 8 * place.stage(), place.parity());
-    if constexpr (Tile::kTurns) take_turn();
     ptx::warpgroup_fence();
     issue_products<Tile>(accumulators, halves, ptx::descriptor_from(kLayout, right));
     ptx::warpgroup_commit();
-    if constexpr (Tile::kTurns) pass_turn();
   }
 
   // The warp's reads are done when its wait for the products returned.
@@ -122,7 +135,7 @@ private:
   }
 
   // The first warpgroup adds the others' sums to its own, in their order; the others only hand theirs over.
-  __device__ __forceinline__ bool gather_parts(Sums<Tile>& sums, RowState& rows) const {
+  __device__ __forceinline__ void gather_parts(Sums<Tile>& sums, RowState& rows) const {
     constexpr int kThreads = Tile::kWarpgroups * kWarpgroupThreads;
     constexpr int kCount = Tile::kColumns / 2;
     const int thread = thread_index() % kWarpgroupThreads;
@@ -136,7 +149,8 @@ private:
       part(group_, kCount) = __uint_as_float(rows.scale.packed);
       ptx::named_barrier_arrive(kPartsFullBarrier, kThreads);
       ptx::named_barrier_sync(kPartsEmptyBarrier, kThreads);
-      return false;
+      rows.reset();
+      return;
     }
     ptx::named_barrier_sync(kPartsFullBarrier, kThreads);
 #pragma unroll 1
@@ -148,15 +162,15 @@ private:
       *rows.loss = {rows.loss->x + other.x, rows.loss->y + other.y};
     }
     ptx::named_barrier_arrive(kPartsEmptyBarrier, kThreads);
-    return true;
   }
 
   __device__ __forceinline__ void end_tile(const TilePlace& tile, const Sums<Tile>& sums, const RowState& rows) {
-    const ResultPlace at = result_place(tile.left_row + first_row(), tile.right_row);
-    ptx::barrier_wait(shared_ + Plan::kScalesFull + 8 * scales_.stage(), scales_.parity());
-    const char* const scales = memory_ + Plan::kScales + scales_.stage() * Plan::kScaleBytes;
-    const auto* const columns = reinterpret_cast<const float2*>(scales);
-    const float worst_column = *reinterpret_cast<const float*>(scales + Tile::kColumns * 8);
+    const ResultPlace at = place_of(tile);
+    const Place<Plan::kColumnStages> place = {tiles_};
+    ptx::barrier_wait(shared_ + Plan::kScalesFull + 8 * place.stage(), place.parity());
+    const std::uint32_t scales = shared_ + Plan::kScales + place.stage() * Plan::kScaleBytes;
+    const std::uint32_t columns = scales + lane_index() % 4 * 16;
+    const float worst_column = __uint_as_float(ptx::load_shared<std::uint32_t>(scales + Tile::kColumns * 8));
     const bool is_whole =
         tile.left_row + Tile::kRows <= p_.left_rows && tile.right_row + Tile::kColumns <= p_.right_rows;
     if (is_whole && p_.stores_pairs) {
@@ -164,8 +178,7 @@ private:
     } else {
       store_singly<Tile, kActivation>(p_, sums, at, columns);
     }
-    ptx::barrier_arrive(shared_ + Plan::kScalesEmpty + 8 * scales_.stage());
-    ++scales_.count;
+    ptx::barrier_arrive(shared_ + Plan::kScalesEmpty + 8 * place.stage());
     RowLimits limits = {{rows.largest(0), rows.largest(1)}, {rows.loss->x, rows.loss->y}};
 #pragma unroll
     for (int r = 0; r < 2; ++r) {  // each of the four lanes has counted its own elements
@@ -178,20 +191,11 @@ private:
     }
   }
 
-  __device__ __forceinline__ void take_turn() const {
-    ptx::named_barrier_sync(kFirstTurnBarrier + warp_index() / 4 - 1, 2 * kWarpgroupThreads);
-  }
-  __device__ __forceinline__ void pass_turn() const {
-    static_assert(!Tile::kTurns || Tile::kWarpgroups == 2, "the next one is the other one");
-    ptx::named_barrier_arrive(kFirstTurnBarrier + 2 - warp_index() / 4, 2 * kWarpgroupThreads);
-  }
-
   const Parameters& p_;
   char* memory_;
   std::uint32_t shared_;
   int group_;
-  std::uint32_t count_ = 0;  // chunks of the tiles before
-  Place<Plan::kColumnStages> scales_ = {0};
+  std::uint32_t tiles_ = 0;  // done
 };
 
 }  // namespace flashconvert::kernels::sm90::linear

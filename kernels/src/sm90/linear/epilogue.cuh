@@ -35,16 +35,43 @@ __device__ __forceinline__ float* output_at(const Parameters& p, int left, int r
   return p.output + (left * p.left_stride + right * p.right_stride);
 }
 
-// `columns`: the tile's, in shared memory: factor and bias. A tile that ends within the output and has no residual,
-// with neighbours in one row of the output.
+// Calls visit(index, address) for each of a lane's sums that is an element of the output.
+template <class Tile, class Visit>
+__device__ __forceinline__ void for_results(const Parameters& p, const ResultPlace& at, const Visit& visit) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    if (at.left + 8 * half >= p.left_rows) continue;
+    float* const row = output_at(p, at.left + 8 * half, at.right);
+#pragma unroll
+    for (int n = 0; n < Tile::kColumns / 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (at.right + 8 * n + i < p.right_rows) visit(4 * n + 2 * half + i, row + (8 * n + i) * p.right_stride);
+      }
+    }
+  }
+}
+
+// A long sum is added up in parts, each in registers of its own: a running sum of thousands of chunks would be rounded
+// too often. What there is so far waits where the results will be, written and read by one thread.
+template <class Tile>
+__device__ __forceinline__ void store_sums(const Parameters& p, const Sums<Tile>& sums, const ResultPlace& at) {
+  for_results<Tile>(p, at, [&](int index, float* to) { *to = sums[index]; });
+}
+template <class Tile>
+__device__ __forceinline__ void add_stored_sums(const Parameters& p, Sums<Tile>& sums, const ResultPlace& at) {
+  for_results<Tile>(p, at, [&](int index, const float* from) { sums[index] += *from; });
+}
+
+// `columns`: this lane's first, in shared memory: factor and bias. A tile that ends within the output and has no
+// residual, with neighbours in one row of the output.
 template <class Tile, Activation kActivation>
 __device__ __forceinline__ void store_pairs(const Parameters& p, const Sums<Tile>& sums, const ResultPlace& at,
-                                            const float2* columns) {
-  const int column = lane_index() % 4 * 2;
+                                            std::uint32_t columns) {
   float* const rows[2] = {output_at(p, at.left, at.right), output_at(p, at.left + 8, at.right)};
 #pragma unroll
   for (int n = 0; n < Tile::kColumns / 8; ++n) {
-    const float4 pair = *reinterpret_cast<const float4*>(columns + 8 * n + column);
+    const float4 pair = ptx::load_shared_16(columns + 64 * n);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int index = 4 * n + 2 * half;
@@ -58,8 +85,7 @@ __device__ __forceinline__ void store_pairs(const Parameters& p, const Sums<Tile
 // Any other tile.
 template <class Tile, Activation kActivation>
 __device__ __forceinline__ void store_singly(const Parameters& p, const Sums<Tile>& sums, const ResultPlace& at,
-                                             const float2* columns) {
-  const int column = lane_index() % 4 * 2;
+                                             std::uint32_t columns) {
   float left_bias[2] = {0.F, 0.F};
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -67,10 +93,11 @@ __device__ __forceinline__ void store_singly(const Parameters& p, const Sums<Til
   }
 #pragma unroll
   for (int n = 0; n < Tile::kColumns / 8; ++n) {
+    const float4 pair = ptx::load_shared_16(columns + 64 * n);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const int right = at.right + 8 * n + i;
-      const float2 scale = columns[8 * n + column + i];
+      const float2 scale = i == 0 ? float2{pair.x, pair.y} : float2{pair.z, pair.w};
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int left = at.left + 8 * half;

@@ -6,6 +6,7 @@
 
 #include "../../linear/split.cuh"
 #include "../../ptx/ldmatrix.cuh"
+#include "../../ptx/wgmma.cuh"
 #include "tile.h"
 
 namespace flashconvert::kernels::sm90::linear {
@@ -16,6 +17,15 @@ inline constexpr int kSteps = kChunk / 16;  // of wgmma's inner dimension
 struct LeftHalves {
   std::uint32_t high[kSteps][4];
   std::uint32_t low[kSteps][4];
+
+  // After the wait for products that read them: see ptx::pin_operands.
+  __device__ __forceinline__ void pin() {
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) {
+      ptx::pin_operands(high[step]);
+      ptx::pin_operands(low[step]);
+    }
+  }
 };
 
 // Two biased exponents in one register, for the rows g and g + 8 of a lane.

@@ -33,7 +33,9 @@ struct Parameters {
   int right_rows;
   int depth;
   int chunks;
-  int left_units;  // tiles of left rows, a cluster's together
+  int parts;        // of the sums; see epilogue.cuh
+  int part_chunks;  // of all parts but the last
+  int left_units;   // tiles of left rows, a cluster's together
   int right_tiles;
   int band;  // tiles of right rows that are walked through together, while they are in the cache
 };

@@ -27,27 +27,25 @@ struct TileEntry {
 namespace {
 
 template <class Tile>
-constexpr TileEntry entry(const char* name) {
-  // The tensor cores take N / 2 cycles for 64 rows and 16 terms, three products of them; a narrow tile's time is what
-  // splitting the rows takes.
-  constexpr int kGroups = Tile::kShare == Share::kRows ? Tile::kWarpgroups : 1;
-  constexpr int kProducts = 3 * (kChunk / 16) * Tile::kColumns / 2;
-  constexpr int kSplitting = 500;
+constexpr TileEntry entry(const char* name, int chunk_time) {
   return {name,
           Tile::kRows,
           Tile::kColumns,
           Tile::kCluster,
-          std::max(kGroups * kProducts, kSplitting),
+          chunk_time,
           {launch_linear<Tile, Activation::kNone>, launch_linear<Tile, Activation::kGelu>,
            launch_linear<Tile, Activation::kGeluTanh>, launch_linear<Tile, Activation::kRelu>,
            launch_linear<Tile, Activation::kSilu>}};
 }
 
+// Times as measured on an H200.
 constexpr std::array kTiles = {
-    entry<Rows128Columns192>("sm90-f16x3-linear-128x192"), entry<Rows128Columns192T>("sm90-f16x3-linear-128x192t"),
-    entry<Rows128Columns128>("sm90-f16x3-linear-128x128"), entry<Rows128Columns96>("sm90-f16x3-linear-128x96"),
-    entry<Rows64Columns64>("sm90-f16x3-linear-64x64"),     entry<Rows64Columns32>("sm90-f16x3-linear-64x32"),
-    entry<Rows64Columns16>("sm90-f16x3-linear-64x16"),
+    entry<Rows128Columns192>("sm90-f16x3-linear-128x192", 1080),
+    entry<Rows128Columns128>("sm90-f16x3-linear-128x128", 845),
+    entry<Rows128Columns96>("sm90-f16x3-linear-128x96", 770),
+    entry<Rows64Columns64>("sm90-f16x3-linear-64x64", 305),
+    entry<Rows64Columns32>("sm90-f16x3-linear-64x32", 263),
+    entry<Rows64Columns16>("sm90-f16x3-linear-64x16", 249),
 };
 
 constexpr int kMultiprocessors = 132;  // of the cards that there are; the choice must not depend on the device at hand
@@ -79,7 +77,7 @@ bool can_be_read_in_place(const Side& side, std::int64_t columns) {
   return (side.values.column_stride == 1 || columns == 1) && can_be_mapped(left_operand(side, columns));
 }
 
-// In cycles of a multiprocessor.
+// In nanoseconds.
 double estimated_time(const LinearProblem& problem, const TileEntry& tile, bool weight_is_left) {
   const Side left = left_side(problem, weight_is_left);
   const Side right = right_side(problem, weight_is_left);
@@ -87,13 +85,13 @@ double estimated_time(const LinearProblem& problem, const TileEntry& tile, bool 
       divide_up(left.rows, static_cast<std::int64_t>(tile.rows) * tile.cluster) * divide_up(right.rows, tile.columns);
   const std::int64_t rounds = divide_up(tiles, kMultiprocessors / tile.cluster);
   const auto chunks = static_cast<double>(divide_up(problem.in_features, kChunk));
-  constexpr double kTileOverhead = 2500;   // the first chunk's way, and the stores
-  constexpr double kBytesPerCycle = 1800;  // of the whole card
+  constexpr double kTileOverhead = 1500;  // the first chunk's way, and the stores
+  constexpr double kBytesPerTime = 2300;  // while operands are split or packed
   const auto split_bytes = [&](const Side& side) {
     return 8. * static_cast<double>(side.rows) * static_cast<double>(problem.in_features);
   };
-  const double pack_time = can_be_read_in_place(left, problem.in_features) ? 0. : split_bytes(left) / kBytesPerCycle;
-  return static_cast<double>(rounds) * (chunks * tile.cycles + kTileOverhead) + split_bytes(right) / kBytesPerCycle +
+  const double pack_time = can_be_read_in_place(left, problem.in_features) ? 0. : split_bytes(left) / kBytesPerTime;
+  return static_cast<double>(rounds) * (chunks * tile.chunk_time + kTileOverhead) + split_bytes(right) / kBytesPerTime +
          pack_time;
 }
 
@@ -125,6 +123,11 @@ Parameters make_parameters(const LinearProblem& problem, const Plan& plan) {
   parameters.right_rows = static_cast<int>(right.rows);
   parameters.depth = static_cast<int>(problem.in_features);
   parameters.chunks = static_cast<int>(divide_up(problem.in_features, kChunk));
+  // A sum of so many chunks in a row is as good as cuBLAS's: docs/kernels/fp32.md.
+  constexpr int kChunksInRow = 32;
+  parameters.parts = std::max(1, (parameters.chunks + kChunksInRow / 2) / kChunksInRow);
+  parameters.part_chunks = static_cast<int>(divide_up(parameters.chunks, parameters.parts));
+  parameters.parts = static_cast<int>(divide_up(parameters.chunks, parameters.part_chunks));
   parameters.left_units = static_cast<int>(divide_up(left.rows, static_cast<std::int64_t>(tile.rows) * tile.cluster));
   parameters.right_tiles = static_cast<int>(divide_up(right.rows, tile.columns));
   // A third of the second-level cache for the right operand.

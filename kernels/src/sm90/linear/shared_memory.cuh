@@ -52,10 +52,10 @@ struct SharedMemoryPlan {
   static_assert(Tile::kLeftBytes % 1024 == 0 && Tile::kRightBytes % 1024 == 0,
                 "swizzled tiles have to start at multiples of 1024 bytes");
 
-  // A chunk is read by all warpgroups, or by one. The left operand is read by ordinary instructions of every lane, so
-  // every lane tells; of the right one, a lane of each warp does, and to all blocks that loaded it together.
+  // A chunk is read by all warpgroups, or by one. A lane of each warp tells, that of the right operand to all blocks
+  // that loaded it together.
   static constexpr int kReadingGroups = Tile::kShare == Share::kRows ? Tile::kWarpgroups : 1;
-  static constexpr int kLeftReaders = kReadingGroups * kWarpgroupThreads;
+  static constexpr int kLeftReaders = kReadingGroups * 4;
   static constexpr int kRightReaders = kReadingGroups * 4 * Tile::kCluster;
 
   static __device__ __forceinline__ void init_barriers(std::uint32_t shared) {
@@ -67,7 +67,7 @@ struct SharedMemoryPlan {
     };
     init_ring(kLeftFull, kLeftEmpty, Tile::kLeftStages, kLeftReaders);
     init_ring(kRightFull, kRightEmpty, Tile::kRightStages, kRightReaders);
-    init_ring(kScalesFull, kScalesEmpty, kColumnStages, kLeftReaders, kWarpThreads);
+    init_ring(kScalesFull, kScalesEmpty, kColumnStages, kReadingGroups * kWarpgroupThreads, kWarpThreads);
     ptx::fence_barrier_init();
   }
 };
@@ -75,7 +75,5 @@ struct SharedMemoryPlan {
 // Named barriers: the warpgroups' parts of the sums are there; they have been read.
 inline constexpr int kPartsFullBarrier = 1;
 inline constexpr int kPartsEmptyBarrier = 2;
-// A warpgroup waits on its own for the one before it to have issued its products.
-inline constexpr int kFirstTurnBarrier = 3;
 
 }  // namespace flashconvert::kernels::sm90::linear

@@ -18,11 +18,7 @@ inline constexpr int kChunkBytes = 128;
 // What the warpgroups of a block share out: rows of the left operand, or the chunks of the sums.
 enum class Share : int { kRows, kChunks };
 
-// Whether the warpgroups issue their products in turn, so that one splits its rows and adds up beside the other's.
-enum class Turns : bool { kFree, kOrdered };
-
-template <int kColumns_, int kWarpgroups_, Share kShare_, int kCluster_, int kLeftStages_, int kRightStages_,
-          Turns kTurns_ = Turns::kFree>
+template <int kColumns_, int kWarpgroups_, Share kShare_, int kCluster_, int kLeftStages_, int kRightStages_>
 struct Tile {
   static constexpr int kColumns = kColumns_;        // rows of the right operand
   static constexpr int kWarpgroups = kWarpgroups_;  // that compute; one more loads
@@ -30,7 +26,6 @@ struct Tile {
   static constexpr int kCluster = kCluster_;  // blocks one below the other, which load the right operand together
   static constexpr int kLeftStages = kLeftStages_;
   static constexpr int kRightStages = kRightStages_;
-  static constexpr bool kTurns = kTurns_ == Turns::kOrdered;
 
   static constexpr int kRows = kShare == Share::kRows ? kWarpgroups * kWarpgroupRows : kWarpgroupRows;
   static constexpr int kThreads = (kWarpgroups + 1) * kWarpgroupThreads;
@@ -44,7 +39,6 @@ struct Tile {
                 "a warpgroup would wait for registers for ever");
   // Accumulators, sums, and the left operand twice: the halves at work, and the next numbers.
   static_assert(kColumns + kChunk + 16 <= kComputeRegisters, "the tile does not fit in the registers");
-  static_assert(!kTurns || kShare == Share::kRows, "turns are for warpgroups that walk together");
   static_assert(kColumns % 16 == 0 && kColumns <= 256 && kRows <= 256);
   static_assert(kCluster == 1 || kColumns / kCluster % 8 == 0, "a block's part is a number of swizzle units");
 };

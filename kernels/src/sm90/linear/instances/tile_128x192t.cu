@@ -1,7 +1,0 @@
-#include "instantiate.h"
-
-namespace flashconvert::kernels::sm90::linear {
-
-FLASHCONVERT_LINEAR_KERNELS(Rows128Columns192T);
-
-}  // namespace flashconvert::kernels::sm90::linear
