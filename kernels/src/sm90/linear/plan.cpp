@@ -20,7 +20,7 @@ struct TileEntry {
   int rows;
   int columns;
   int cluster;
-  int cycles;                    // for a chunk of a tile, about
+  int chunk_time;                // of a tile, in nanoseconds
   std::array<Launch, 5> launch;  // by activation
 };
 
