@@ -11,10 +11,10 @@
 namespace flashconvert::runtime {
 namespace {
 
-// Fewer rows are a matter of reading the weight once, which torch's does as well; with few terms in a sum the halves'
-// own rounding would show beside float32's.
-constexpr std::int64_t kLeastRows = 16;
-constexpr std::int64_t kLeastFeatures = 96;
+// Fewer rows are a matter of reading the weight once, which torch's kernels for them do as well, and add in as many
+// pieces; with few terms in a sum the halves' own rounding shows beside float32's.
+constexpr std::int64_t kLeastRows = 32;
+constexpr std::int64_t kLeastFeatures = 256;
 
 // Whether the user has traded float32's accuracy for speed (torch.backends.cuda.matmul.allow_tf32,
 // set_float32_matmul_precision): torch's then is the faster one. The stable interface has no question for it, so the

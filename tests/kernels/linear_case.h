@@ -29,6 +29,9 @@ struct LinearCase {
   bool input_by_columns = false;  // strides (1, rows) instead of (in_features, 1)
   bool weight_by_columns = false;
   std::int64_t padding = 0;  // elements more from one row to the next
+  // How often the error of a plain float32 sum is allowed. More than once where terms cancel as they come: a plain sum
+  // then rounds small numbers, and what remains is the rounding of the halves (docs/kernels/fp32.md).
+  double plain_errors = 1.;
 };
 
 LinearCase sized(std::int64_t rows, std::int64_t in_features, std::int64_t out_features);

@@ -28,10 +28,14 @@ class Consumer {
 
 public:
   __device__ __forceinline__ Consumer(const Parameters& p, char* shared_memory, int group)
-      : p_(p), memory_(shared_memory), shared_(ptx::shared_address(shared_memory)), group_(group) {}
+      : p_(p),
+        memory_(shared_memory),
+        shared_(ptx::shared_address(shared_memory)),
+        group_(group),
+        left_(recomputed(static_cast<int>(LeftChunk::lane_offset(first_row(), lane_index())))) {}
 
   __device__ __forceinline__ void run() {
-    for (TileWalk<Tile> walk(p_); walk.has_tile(); walk.advance()) {
+    for (; tile().exists(); ++tiles_) {
       RowState rows = {{0}, own_losses()};
       rows.reset();
       Sums<Tile> sums;
@@ -42,15 +46,16 @@ public:
         for (float& sum : sums) sum = 0.F;
         walk_chunks(part * p_.part_chunks, end, sums, rows);
         if constexpr (kSharesChunks) gather_parts(sums, rows);
-        if (part > 0 && stores()) add_stored_sums<Tile>(p_, sums, place_of(walk.place()));
-        if (part + 1 < p_.parts && stores()) store_sums<Tile>(p_, sums, place_of(walk.place()));
+        if (part > 0 && stores()) add_stored_sums<Tile>(p_, sums, place_of(tile().place()));
+        if (part + 1 < p_.parts && stores()) store_sums<Tile>(p_, sums, place_of(tile().place()));
       }
-      if (stores()) end_tile(walk.place(), sums, rows);
-      ++tiles_;
+      if (stores()) end_tile(tile().place(), sums, rows);
     }
   }
 
 private:
+  __device__ __forceinline__ ClusterTile<Tile> tile() const { return ClusterTile<Tile>(p_, tiles_); }
+
   // Of this warp, in the block's tile.
   __device__ __forceinline__ int first_row() const {
     const int warp = kSharesChunks ? warp_index() % 4 : warp_index() - 4;  // the loading warpgroup comes first
@@ -60,8 +65,8 @@ private:
   // Where several warpgroups have the same rows, the first one stores them.
   __device__ __forceinline__ bool stores() const { return !kSharesChunks || group_ == 0; }
 
-  __device__ __forceinline__ ResultPlace place_of(const TilePlace& tile) const {
-    return result_place(tile.left_row + first_row(), tile.right_row);
+  __device__ __forceinline__ ResultPlace place_of(const TilePlace& at) const {
+    return result_place(at.left_row + first_row(), at.right_row);
   }
 
   // Adds up the chunks [begin, end) of the tile, or this warpgroup's share of them.
@@ -97,7 +102,7 @@ private:
   __device__ __forceinline__ void fetch(std::uint32_t count, LeftChunk& chunk, RowState& rows) const {
     const Place<Tile::kLeftStages> place = {count};
     ptx::barrier_wait(shared_ + Plan::kLeftFull + 8 * place.stage(), place.parity());
-    chunk.load(shared_ + Plan::kLeft + place.stage() * Tile::kLeftBytes + first_row() * kChunkBytes, lane_index());
+    chunk.load(shared_ + Plan::kLeft + place.stage() * Tile::kLeftBytes + static_cast<std::uint32_t>(left_));
     chunk.scale_rows(rows);
     // The lanes have shown each other what they loaded.
     __syncwarp();
@@ -147,7 +152,7 @@ private:
 #pragma unroll
       for (int i = 0; i < kCount; ++i) part(group_, i) = sums[i];
       part(group_, kCount) = __uint_as_float(rows.scale.packed);
-      ptx::named_barrier_arrive(kPartsFullBarrier, kThreads);
+      ptx::named_barrier_sync(kPartsFullBarrier, kThreads);
       ptx::named_barrier_sync(kPartsEmptyBarrier, kThreads);
       rows.reset();
       return;
@@ -161,7 +166,7 @@ private:
       const float2 other = *losses_of(group);
       *rows.loss = {rows.loss->x + other.x, rows.loss->y + other.y};
     }
-    ptx::named_barrier_arrive(kPartsEmptyBarrier, kThreads);
+    ptx::named_barrier_sync(kPartsEmptyBarrier, kThreads);
   }
 
   __device__ __forceinline__ void end_tile(const TilePlace& tile, const Sums<Tile>& sums, const RowState& rows) {
@@ -195,6 +200,7 @@ private:
   char* memory_;
   std::uint32_t shared_;
   int group_;
+  int left_;                 // where this lane's elements lie in a chunk of the left operand
   std::uint32_t tiles_ = 0;  // done
 };
 

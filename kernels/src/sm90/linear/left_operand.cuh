@@ -58,11 +58,15 @@ struct LeftChunk {
   float4 values[2][kSteps];  // [r][s]
   ExponentPair scale;
 
-  // `tile`: the warp's rows. Every 16 bytes lie where the copy engine's 128-byte swizzle puts them; the eight lanes
-  // that are served together read from eight bank groups.
-  __device__ __forceinline__ void load(std::uint32_t tile, int lane) {
+  // Where a lane's elements lie in a tile whose first row is the warp's `first_row`, relative to the tile. Every 16
+  // bytes are where the copy engine's 128-byte swizzle puts them; the eight lanes that are served together read from
+  // eight bank groups.
+  static __device__ __forceinline__ std::uint32_t lane_offset(int first_row, int lane) {
     const int row = lane / 4;
-    const std::uint32_t first = tile + row * kChunkBytes + (((lane % 4 * 2) ^ row) << 4);
+    return static_cast<std::uint32_t>((first_row + row) * kChunkBytes + (((lane % 4 * 2) ^ row) << 4));
+  }
+
+  __device__ __forceinline__ void load(std::uint32_t first) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
 #pragma unroll

@@ -19,8 +19,8 @@ public:
 
   __device__ __forceinline__ void run() {
     bool waited = false;  // for the kernel that splits the right operand
-    for (TileWalk<Tile> walk(p_); walk.has_tile(); walk.advance()) {
-      const TilePlace at = walk.place();
+    for (std::uint32_t turn = 0; ClusterTile<Tile>(p_, turn).exists(); ++turn) {
+      const TilePlace at = ClusterTile<Tile>(p_, turn).place();
 #pragma unroll 1
       for (int chunk = 0; chunk < p_.chunks; ++chunk) {
         load_left(at.left_row, chunk);
@@ -76,13 +76,13 @@ public:
 
   __device__ __forceinline__ void run() {
     ptx::wait_for_previous_kernel();
-    Place<Plan::kColumnStages> place = {0};
-    for (TileWalk<Tile> walk(p_); walk.has_tile(); walk.advance()) {
+    for (std::uint32_t turn = 0; ClusterTile<Tile>(p_, turn).exists(); ++turn) {
+      const Place<Plan::kColumnStages> place = {turn};
       ptx::barrier_wait(shared_ + Plan::kScalesEmpty + 8 * place.stage(), place.parity() ^ 1);
       char* const to = memory_ + Plan::kScales + place.stage() * Plan::kScaleBytes;
-      load(walk.place().right_row, reinterpret_cast<float2*>(to), reinterpret_cast<float*>(to + Tile::kColumns * 8));
+      load(ClusterTile<Tile>(p_, turn).place().right_row, reinterpret_cast<float2*>(to),
+           reinterpret_cast<float*>(to + Tile::kColumns * 8));
       ptx::barrier_arrive(shared_ + Plan::kScalesFull + 8 * place.stage());
-      ++place.count;
     }
   }
 

@@ -85,13 +85,14 @@ double estimated_time(const LinearProblem& problem, const TileEntry& tile, bool 
       divide_up(left.rows, static_cast<std::int64_t>(tile.rows) * tile.cluster) * divide_up(right.rows, tile.columns);
   const std::int64_t rounds = divide_up(tiles, kMultiprocessors / tile.cluster);
   const auto chunks = static_cast<double>(divide_up(problem.in_features, kChunk));
-  constexpr double kTileOverhead = 1500;  // the first chunk's way, and the stores
+  // The first chunk's way, and the stores, which are scattered where the weight is on the left.
+  const double tile_overhead = weight_is_left ? 2500 : 1500;
   constexpr double kBytesPerTime = 2300;  // while operands are split or packed
   const auto split_bytes = [&](const Side& side) {
     return 8. * static_cast<double>(side.rows) * static_cast<double>(problem.in_features);
   };
   const double pack_time = can_be_read_in_place(left, problem.in_features) ? 0. : split_bytes(left) / kBytesPerTime;
-  return static_cast<double>(rounds) * (chunks * tile.chunk_time + kTileOverhead) + split_bytes(right) / kBytesPerTime +
+  return static_cast<double>(rounds) * (chunks * tile.chunk_time + tile_overhead) + split_bytes(right) / kBytesPerTime +
          pack_time;
 }
 
@@ -123,8 +124,8 @@ Parameters make_parameters(const LinearProblem& problem, const Plan& plan) {
   parameters.right_rows = static_cast<int>(right.rows);
   parameters.depth = static_cast<int>(problem.in_features);
   parameters.chunks = static_cast<int>(divide_up(problem.in_features, kChunk));
-  // A sum of so many chunks in a row is as good as cuBLAS's: docs/kernels/fp32.md.
-  constexpr int kChunksInRow = 32;
+  // More additions in a row would show beside the products' own error: docs/kernels/fp32.md.
+  constexpr int kChunksInRow = 96;
   parameters.parts = std::max(1, (parameters.chunks + kChunksInRow / 2) / kChunksInRow);
   parameters.part_chunks = static_cast<int>(divide_up(parameters.chunks, parameters.parts));
   parameters.parts = static_cast<int>(divide_up(parameters.chunks, parameters.part_chunks));

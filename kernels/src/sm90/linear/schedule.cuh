@@ -14,14 +14,15 @@ struct TilePlace {
   int right_row;
 };
 
+// The tile that a cluster takes as its `turn`-th, from 0. Made anew where it is needed, instead of being kept in
+// registers.
 template <class Tile>
-class TileWalk {
+class ClusterTile {
 public:
-  __device__ __forceinline__ explicit TileWalk(const Parameters& p)
-      : p_(p), index_(static_cast<int>(blockIdx.x) / Tile::kCluster) {}
+  __device__ __forceinline__ ClusterTile(const Parameters& p, std::uint32_t turn)
+      : p_(p), index_(static_cast<int>((blockIdx.x + turn * gridDim.x) / Tile::kCluster)) {}
 
-  __device__ __forceinline__ bool has_tile() const { return index_ < p_.left_units * p_.right_tiles; }
-  __device__ __forceinline__ void advance() { index_ += static_cast<int>(gridDim.x) / Tile::kCluster; }
+  __device__ __forceinline__ bool exists() const { return index_ < p_.left_units * p_.right_tiles; }
 
   __device__ __forceinline__ TilePlace place() const {
     const int band = index_ / (p_.band * p_.left_units);
