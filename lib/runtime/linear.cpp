@@ -2,6 +2,7 @@
 #include "linear.h"
 
 #include "arguments.h"
+#include "kernel_record.h"
 #include "messages.h"
 
 namespace flashconvert::runtime {
@@ -38,6 +39,7 @@ void check_linear_arguments(const Tensor& input, const Tensor& weight, const std
 }
 
 Tensor torch_linear(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias) {
+  record_kernel("torch: linear");
   return aten::linear(input, weight, bias);
 }
 

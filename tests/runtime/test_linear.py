@@ -94,6 +94,11 @@ class Modes(unittest.TestCase):
         input, weight, bias = operands(4)
         self.assertTrue(torch.allclose(function(input, weight, bias), 2 * input @ weight.t() + bias, atol=1e-5))
 
+    def test_kernels_used(self):
+        torch.ops.flashconvert.kernels_used(True)
+        linear(*operands(4))
+        self.assertEqual(torch.ops.flashconvert.kernels_used(True), ["torch: linear"])
+
     def test_in_place_changes_are_seen(self):
         input, weight, bias = operands(20)
         before = linear(input, weight, bias)

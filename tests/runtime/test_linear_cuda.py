@@ -58,10 +58,10 @@ class Cuda(unittest.TestCase):
             return name
 
         self.assertTrue(kernel(256).startswith("sm90-f16x3-linear-"))
-        self.assertEqual(kernel(8), "torch:linear")
-        self.assertEqual(kernel(256, torch.float16), "torch:linear")
+        self.assertEqual(kernel(8), "torch: linear")
+        self.assertEqual(kernel(256, torch.float16), "torch: linear")
         torch.backends.cuda.matmul.allow_tf32 = True
-        self.assertEqual(kernel(256), "torch:linear")
+        self.assertEqual(kernel(256), "torch: linear")
 
     def test_changes_of_the_weight_are_seen(self):
         input, weight = randn(256, 768), randn(768, 768)

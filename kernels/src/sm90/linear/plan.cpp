@@ -133,7 +133,7 @@ Parameters make_parameters(const LinearProblem& problem, const Plan& plan) {
   parameters.right_tiles = static_cast<int>(divide_up(right.rows, tile.columns));
   // A third of the second-level cache for the right operand.
   constexpr std::int64_t kBandBytes = std::int64_t{16} << 20;
-  const std::int64_t tile_bytes = 4 * tile.columns * problem.in_features;
+  const std::int64_t tile_bytes = std::int64_t{4} * tile.columns * problem.in_features;
   parameters.band =
       static_cast<int>(std::clamp<std::int64_t>(kBandBytes / tile_bytes, 1, std::max(parameters.right_tiles, 1)));
   return parameters;
