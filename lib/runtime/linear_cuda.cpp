@@ -15,6 +15,7 @@ namespace {
 // pieces; with few terms in a sum the halves' own rounding shows beside float32's.
 constexpr std::int64_t kLeastRows = 32;
 constexpr std::int64_t kLeastFeatures = 256;
+constexpr std::int64_t kLeastOutputs = 64;  // fewer have not been measured
 
 // Whether the user has traded float32's accuracy for speed (torch.backends.cuda.matmul.allow_tf32,
 // set_float32_matmul_precision): torch's then is the faster one. The stable interface has no question for it, so the
@@ -71,7 +72,7 @@ Launch prepare(const Tensor& input, const Tensor& weight, const std::optional<Te
 bool kernels_may_take(const Tensor& input, const Tensor& weight) {
   const Sizes sizes = sizes_of(input);
   const std::int64_t features = weight.size(1);
-  return input.scalar_type() == ScalarType::Float && features >= kLeastFeatures && weight.size(0) > 0 &&
+  return input.scalar_type() == ScalarType::Float && features >= kLeastFeatures && weight.size(0) >= kLeastOutputs &&
          product(sizes) >= kLeastRows * features && knows_current_stream() && !allows_tf32();
 }
 
