@@ -5,7 +5,8 @@
 # kernels that few queries take say more to Hopper (ptx/dependent_launch.cuh, ptx/cluster.cuh). Hopper's own use
 # instructions that exist as sm_90a alone.
 file(GLOB sm80_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/instances/*.cu)
-file(GLOB sm90_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/sm90/instances/*.cu)
+file(GLOB sm90_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/sm90/instances/*.cu
+     ${CMAKE_CURRENT_SOURCE_DIR}/src/sm90/linear/instances/*.cu)
 set_source_files_properties(${sm80_sources}
                             PROPERTIES COMPILE_OPTIONS "-gencode=arch=compute_80,code=[sm_80,sm_90,compute_80]")
 set(few_query_sources ${sm80_sources})
@@ -39,8 +40,10 @@ add_library(
   flashconvert_kernels STATIC
   src/device_facts.cpp
   src/dispatch.cpp
+  src/linear/dispatch.cpp
   src/packed_heads.cpp
   src/parameters.cpp
+  src/sm90/linear/plan.cpp
   src/sm90/operands.cpp
   src/sm90/tensor_map.cpp
   src/splits.cpp

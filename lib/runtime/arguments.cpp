@@ -4,60 +4,16 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
-#include <sstream>
-#include <stdexcept>
-#include <string>
+
+#include "messages.h"
 
 namespace flashconvert::runtime {
 namespace {
 
-// What messages show of a list and of a tensor. Formatted only when a check fails.
-struct Values {
-  const Sizes& values;
-};
-
-struct ShapeOf {
-  const Tensor& tensor;
-};
-
-struct DeviceOf {
-  const Tensor& tensor;
-};
-
-std::ostream& operator<<(std::ostream& out, const Values& list) {
-  const char* separator = "[";
-  for (const std::int64_t value : list.values) {
-    out << separator << value;
-    separator = ", ";
-  }
-  return out << (list.values.empty() ? "[]" : "]");
-}
-
-std::ostream& operator<<(std::ostream& out, const ShapeOf& shape) { return out << Values{sizes_of(shape.tensor)}; }
-
-std::ostream& operator<<(std::ostream& out, const DeviceOf& device) {
-  if (device.tensor.is_cpu()) {
-    return out << "cpu";
-  }
-  const bool is_meta = device.tensor.device().type() == torch::headeronly::DeviceType::Meta;
-  out << (device.tensor.is_cuda() ? "cuda" : is_meta ? "meta" : "another device");
-  const auto index = device.tensor.get_device_index();
-  return index < 0 ? out : out << ':' << index;
-}
-
 template <typename... Parts>
 void check(bool condition, const Parts&... parts) {
-  if (!condition) {
-    std::ostringstream message;
-    message << "flashconvert::attention: ";
-    (message << ... << parts);
-    throw std::runtime_error(message.str());
-  }
+  check_that(condition, "attention", parts...);
 }
-
-const char* name_of(ScalarType type) { return torch::headeronly::toString(type); }
-
-bool is_floating(ScalarType type) { return is_16_bit(type) || type == ScalarType::Float || type == ScalarType::Double; }
 
 void check_operand(const char* name, const Tensor& tensor, const Tensor& query) {
   check(tensor.dim() >= 2, name, " must have at least 2 dimensions, [..., length, features]; given ", ShapeOf{tensor});
@@ -153,6 +109,8 @@ std::int64_t product(const Sizes& sizes) {
 std::int64_t broadcast_stride(const Tensor& tensor, std::int64_t dim) {
   return tensor.size(dim) == 1 ? 0 : tensor.stride(dim);
 }
+
+bool is_floating(ScalarType type) { return is_16_bit(type) || type == ScalarType::Float || type == ScalarType::Double; }
 
 bool is_16_bit(ScalarType type) { return type == ScalarType::Half || type == ScalarType::BFloat16; }
 

@@ -47,5 +47,6 @@ std::int64_t product(const Sizes& sizes);
 std::int64_t broadcast_stride(const Tensor& tensor, std::int64_t dim);
 
 bool is_16_bit(ScalarType type);
+bool is_floating(ScalarType type);
 
 }  // namespace flashconvert::runtime

@@ -20,7 +20,7 @@ auto dispatch(const char* name, const char* overload, const Arguments&... argume
   constexpr std::size_t largest_result = 2;
   std::array<StableIValue, std::max(sizeof...(Arguments), largest_result)> stack{from(arguments)...};
   if (torch_call_dispatcher(name, overload, stack.data(), TORCH_ABI_VERSION) != AOTI_TORCH_SUCCESS) {
-    throw std::runtime_error(std::string("flashconvert::attention: ") + name + " failed");
+    throw std::runtime_error(std::string("flashconvert: ") + name + " failed");
   }
   return stack;
 }
@@ -84,6 +84,10 @@ Tensor to_device_of(const Tensor& self, const Tensor& other) {
 // aten::add takes a Scalar; the C shim's subtraction takes its factor as a double.
 Tensor add(const Tensor& first, const Tensor& second) { return torch::stable::subtract(first, second, -1.); }
 
+Tensor linear(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias) {
+  return call("aten::linear", "", input, weight, bias);
+}
+
 Tensor matmul(const Tensor& first, const Tensor& second) { return call("aten::matmul", "", first, second); }
 
 Tensor multiply(const Tensor& self, double factor) {
@@ -135,6 +139,10 @@ Tensor attention_without_gradients(const Tensor& query, const Tensor& key, const
                                    double softcap, bool zero_masked_rows, bool bottom_right) {
   return call("flashconvert::_attention", "", query, key, value, bias, scale, causal, window, softcap, zero_masked_rows,
               bottom_right);
+}
+
+Tensor linear_without_gradients(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias) {
+  return call("flashconvert::_linear", "", input, weight, bias);
 }
 
 bool requires_grad(const Tensor& self) {

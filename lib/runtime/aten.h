@@ -41,6 +41,7 @@ Tensor to_device_of(const Tensor& self, const Tensor& other);
 
 // Arithmetic.
 Tensor add(const Tensor& first, const Tensor& second);
+Tensor linear(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias);
 Tensor matmul(const Tensor& first, const Tensor& second);
 Tensor multiply(const Tensor& self, double factor);
 Tensor tanh(const Tensor& self);
@@ -69,6 +70,9 @@ std::pair<Tensor, Tensor> flash_attention_for_cpu(const Tensor& query, const Ten
 Tensor attention_without_gradients(const Tensor& query, const Tensor& key, const Tensor& value,
                                    const std::optional<Tensor>& bias, double scale, bool causal, const Sizes& window,
                                    double softcap, bool zero_masked_rows, bool bottom_right);
+
+// flashconvert::_linear, likewise.
+Tensor linear_without_gradients(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias);
 
 // True when autograd records what is done with `self`: only meaningful in grad mode. The stable interface has no
 // question for it, but a view of a tensor that requires gradients has a history, and so is no leaf.

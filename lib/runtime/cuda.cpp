@@ -1,86 +1,16 @@
-// See cuda.h. Links no CUDA library of torch's: the runtime is static, and shares the device's primary context (and so
-// streams, memory and graph captures) with torch's. The one thing that only libtorch_cuda knows, the current stream, is
-// asked of the copy that the process has already loaded.
+// See cuda.h.
 #include "cuda.h"
 
-#include <cuda_runtime_api.h>
-#include <dlfcn.h>
 #include <flashconvert/kernels/attention.h>
 
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 #include "composite.h"
+#include "cuda_device.h"
 #include "kernel_record.h"
 
 namespace flashconvert::runtime {
 namespace {
-
-void check_cuda(int code, const char* what) {
-  if (code != 0) {
-    throw std::runtime_error(std::string("flashconvert::attention: ") + what + ": " + kernels::error_string(code));
-  }
-}
-
-// Makes `device` the current one for as long as it lives.
-class CurrentDevice {
-public:
-  explicit CurrentDevice(int device) {
-    check_cuda(cudaGetDevice(&previous_), "cudaGetDevice");
-    if (previous_ != device) {
-      check_cuda(cudaSetDevice(device), "cudaSetDevice");
-      changed_ = true;
-    }
-  }
-  ~CurrentDevice() {
-    if (changed_) {
-      cudaSetDevice(previous_);
-    }
-  }
-  CurrentDevice(const CurrentDevice&) = delete;
-  CurrentDevice& operator=(const CurrentDevice&) = delete;
-
-private:
-  int previous_ = 0;
-  bool changed_ = false;
-};
-
-int query_compute_capability(int device) {
-  int major = 0;
-  int minor = 0;
-  check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
-  check_cuda(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
-  return major * 10 + minor;
-}
-
-int compute_capability(int device) {
-  static const std::vector<int> capabilities = [] {
-    int count = 0;
-    check_cuda(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
-    std::vector<int> all;
-    all.reserve(static_cast<std::size_t>(count));
-    for (int index = 0; index < count; ++index) {
-      all.push_back(query_compute_capability(index));
-    }
-    return all;
-  }();
-  return capabilities.at(static_cast<std::size_t>(device));
-}
-
-using GetCurrentStream = AOTITorchError (*)(std::int32_t device, void** stream);
-
-// Null where the process has no libtorch_cuda under its ordinary name (a static build, say).
-GetCurrentStream find_get_current_stream() {
-  void* const library = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_NOLOAD);
-  void* const handle = library != nullptr ? library : RTLD_DEFAULT;
-  return reinterpret_cast<GetCurrentStream>(dlsym(handle, "aoti_torch_get_current_cuda_stream"));
-}
-
-GetCurrentStream get_current_stream() {
-  static const GetCurrentStream function = find_get_current_stream();
-  return function;
-}
 
 // What the kernels read, and the tensors that keep it alive.
 struct Launch {
@@ -192,24 +122,15 @@ Launch prepare(const Problem& problem) {
 }
 
 void run(const Launch& launch, int capability, int device) {
-  void* stream = nullptr;
-  if (get_current_stream()(device, &stream) != AOTI_TORCH_SUCCESS) {
-    throw std::runtime_error("flashconvert::attention: torch gave no current CUDA stream");
-  }
-  const std::size_t bytes = kernels::workspace_bytes(launch.problem, capability);
-  // Freed when this function returns, reused by torch's allocator in the order of the stream: safe.
-  std::optional<Tensor> workspace;
-  if (bytes > 0) {
-    workspace = aten::empty(launch.output, {static_cast<std::int64_t>(bytes)}, ScalarType::Byte);
-  }
-  check_cuda(kernels::attention_forward(launch.problem, workspace ? workspace->mutable_data_ptr() : nullptr, stream),
-             "the kernel did not start");
+  void* const stream = current_stream(device);
+  const std::optional<Tensor> workspace =
+      make_workspace(launch.output, kernels::workspace_bytes(launch.problem, capability));
+  check_cuda(kernels::attention_forward(launch.problem, data_of(workspace), stream),
+             "the attention kernel did not start");
 }
 
 // The kernels have no float64; torch's operators have.
-bool kernels_may_take(const Problem& problem) {
-  return problem.dtype != ScalarType::Double && get_current_stream() != nullptr;
-}
+bool kernels_may_take(const Problem& problem) { return problem.dtype != ScalarType::Double && knows_current_stream(); }
 
 }  // namespace
 

@@ -1,6 +1,6 @@
 // The operators' schemas and their implementations for each dispatch key (docs/operator.md).
 //
-// flashconvert::attention is what checkpoints call. flashconvert::_attention is the same function without gradients:
+// flashconvert::attention and linear are what checkpoints call. _attention and _linear are the same without gradients:
 // the autograd implementation of the first calls the second, because the stable interface has no guard that leaves
 // autograd out of a call.
 #include <torch/csrc/stable/library.h>
@@ -10,6 +10,7 @@
 #include "composite.h"
 #include "cpu.h"
 #include "kernel_record.h"
+#include "linear.h"
 #include "problem.h"
 #ifdef FLASHCONVERT_CUDA
 #include "cuda.h"
@@ -55,6 +56,26 @@ Tensor autocast(const Tensor& query, const Tensor& key, const Tensor& value, con
                   zero_masked_rows, bottom_right);
 }
 
+template <Tensor (*implementation)(const Tensor&, const Tensor&, const Bias&)>
+Tensor checked_linear(const Tensor& input, const Tensor& weight, const Bias& bias) {
+  check_linear_arguments(input, weight, bias);
+  return implementation(input, weight, bias);
+}
+
+Tensor autograd_linear(const Tensor& input, const Tensor& weight, const Bias& bias) {
+  check_linear_arguments(input, weight, bias);  // here as well: see autograd
+  const bool records =
+      aoti_torch_grad_mode_is_enabled() &&
+      (aten::requires_grad(input) || aten::requires_grad(weight) || (bias && aten::requires_grad(*bias)));
+  return records ? torch_linear(input, weight, bias) : aten::linear_without_gradients(input, weight, bias);
+}
+
+// As torch's linear: all operands take autocast's dtype.
+Tensor autocast_linear(const Tensor& input, const Tensor& weight, const Bias& bias) {
+  const auto cast = [](const Tensor& operand) { return aten::to(operand, aten::autocast_dtype(operand)); };
+  return autograd_linear(cast(input), cast(weight), bias ? Bias(cast(*bias)) : Bias());
+}
+
 std::vector<std::string> kernels_used(bool clear) { return recorded_kernels(clear); }
 
 }  // namespace
@@ -69,24 +90,32 @@ STABLE_TORCH_LIBRARY(flashconvert, m) {
   m.def(
       "_attention(Tensor query, Tensor key, Tensor value, Tensor? bias, float scale, bool causal, int[2] window, "
       "float softcap, bool zero_masked_rows, bool bottom_right) -> Tensor");
+  m.def("linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor");
+  m.def("_linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor");
   m.def("kernels_used(bool clear=False) -> str[]");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(flashconvert, CPU, m) {
   m.impl("attention", TORCH_BOX(&runtime::checked<runtime::attention_on_cpu>));
   m.impl("_attention", TORCH_BOX(&runtime::checked<runtime::attention_on_cpu>));
+  m.impl("linear", TORCH_BOX(&runtime::checked_linear<runtime::torch_linear>));
+  m.impl("_linear", TORCH_BOX(&runtime::checked_linear<runtime::torch_linear>));
 }
 
 #ifdef FLASHCONVERT_CUDA
 STABLE_TORCH_LIBRARY_IMPL(flashconvert, CUDA, m) {
   m.impl("attention", TORCH_BOX(&runtime::checked<runtime::attention_on_cuda>));
   m.impl("_attention", TORCH_BOX(&runtime::checked<runtime::attention_on_cuda>));
+  m.impl("linear", TORCH_BOX(&runtime::checked_linear<runtime::linear_on_cuda>));
+  m.impl("_linear", TORCH_BOX(&runtime::checked_linear<runtime::linear_on_cuda>));
 }
 #endif
 
 STABLE_TORCH_LIBRARY_IMPL(flashconvert, Meta, m) {
   m.impl("attention", TORCH_BOX(&runtime::checked<runtime::empty_output>));
   m.impl("_attention", TORCH_BOX(&runtime::checked<runtime::empty_output>));
+  m.impl("linear", TORCH_BOX(&runtime::checked_linear<runtime::linear_on_meta>));
+  m.impl("_linear", TORCH_BOX(&runtime::checked_linear<runtime::linear_on_meta>));
 }
 
 // Every other device, through aten operators.
@@ -94,8 +123,19 @@ STABLE_TORCH_LIBRARY_IMPL(flashconvert, CompositeExplicitAutograd, m) {
   m.impl("attention", TORCH_BOX(&runtime::checked<runtime::differentiable_attention>));
   m.impl("_attention", TORCH_BOX(&runtime::checked<runtime::differentiable_attention>));
   m.impl("kernels_used", TORCH_BOX(&runtime::kernels_used));
+  m.impl("linear", TORCH_BOX(&runtime::checked_linear<runtime::torch_linear>));
+  m.impl("_linear", TORCH_BOX(&runtime::checked_linear<runtime::torch_linear>));
 }
 
-STABLE_TORCH_LIBRARY_IMPL(flashconvert, Autograd, m) { m.impl("attention", TORCH_BOX(&runtime::autograd)); }
-STABLE_TORCH_LIBRARY_IMPL(flashconvert, AutocastCPU, m) { m.impl("attention", TORCH_BOX(&runtime::autocast)); }
-STABLE_TORCH_LIBRARY_IMPL(flashconvert, AutocastCUDA, m) { m.impl("attention", TORCH_BOX(&runtime::autocast)); }
+STABLE_TORCH_LIBRARY_IMPL(flashconvert, Autograd, m) {
+  m.impl("attention", TORCH_BOX(&runtime::autograd));
+  m.impl("linear", TORCH_BOX(&runtime::autograd_linear));
+}
+STABLE_TORCH_LIBRARY_IMPL(flashconvert, AutocastCPU, m) {
+  m.impl("attention", TORCH_BOX(&runtime::autocast));
+  m.impl("linear", TORCH_BOX(&runtime::autocast_linear));
+}
+STABLE_TORCH_LIBRARY_IMPL(flashconvert, AutocastCUDA, m) {
+  m.impl("attention", TORCH_BOX(&runtime::autocast));
+  m.impl("linear", TORCH_BOX(&runtime::autocast_linear));
+}

@@ -44,4 +44,29 @@ __device__ __forceinline__ T* address_in_block(T* shared, int rank) {
 #endif
 }
 
+// The block's number in its cluster.
+__device__ __forceinline__ int block_rank_in_cluster() {
+  std::uint32_t rank = 0;
+#if __CUDA_ARCH__ >= 900
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+#endif
+  return static_cast<int>(rank);
+}
+
+// Arrives at the mbarrier that lies where `barrier` does, in block `rank` of the cluster.
+__device__ __forceinline__ void barrier_arrive_in_block(std::uint32_t barrier, int rank) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n"
+      ".reg .b32 there;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
+      "}" ::"r"(barrier),
+      "r"(rank)
+      : "memory");
+#else
+  __trap();
+#endif
+}
+
 }  // namespace flashconvert::kernels::ptx

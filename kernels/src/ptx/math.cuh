@@ -24,6 +24,18 @@ __device__ __forceinline__ float tanh_approximate(float x) {
   return y;
 }
 
+// The larger and the smaller one, NaN where either is: fmaxf and fminf leave NaN out. PTX ISA, max and min with .NaN.
+__device__ __forceinline__ float max_or_nan(float a, float b) {
+  float larger;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(larger) : "f"(a), "f"(b));
+  return larger;
+}
+__device__ __forceinline__ float min_or_nan(float a, float b) {
+  float smaller;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(smaller) : "f"(a), "f"(b));
+  return smaller;
+}
+
 // Two floats rounded to nearest even and packed, `low` in the low half.
 template <class T>
 __device__ __forceinline__ std::uint32_t pack(float low, float high);

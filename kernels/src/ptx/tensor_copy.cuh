@@ -30,4 +30,16 @@ __device__ __forceinline__ void copy_box(std::uint32_t shared, const CUtensorMap
       : "memory");
 }
 
+// The same to the same place in every block of the cluster whose bit is set in `blocks`; each block's barrier counts
+// what comes to it. Rows and columns of a matrix alone.
+__device__ __forceinline__ void copy_box_to_blocks(std::uint32_t shared, const CUtensorMap& map, std::uint32_t barrier,
+                                                   int column, int row, int blocks, CachePolicy policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster"
+      ".L2::cache_hint [%0], [%1, {%3, %4, 0, 0}], [%2], %5, %6;" ::"r"(shared),
+      "l"(&map), "r"(barrier), "r"(column), "r"(row), "h"(static_cast<std::uint16_t>(blocks)),
+      "l"(static_cast<std::uint64_t>(policy))
+      : "memory");
+}
+
 }  // namespace flashconvert::kernels::ptx

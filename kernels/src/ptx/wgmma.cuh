@@ -36,6 +36,13 @@ __device__ __forceinline__ void pin_registers(float (&registers)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(registers[i])::"memory");
 }
 
+// The same for A in registers: until the wait, the tensor cores may still read them, and nothing else may go there.
+template <int kCount>
+__device__ __forceinline__ void pin_operands(std::uint32_t (&registers)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(registers[i])::"memory");
+}
+
 // Ends a block of code for ptxas, which otherwise moves a wait up over the arithmetic that should run beside the
 // products waited for: a loop that is never repeated. No compiler can know that (`length` is no negative number), nor
 // drop it (it would store), nor turn its branch into a predicate. Three instructions.
@@ -150,27 +157,36 @@ struct WarpgroupProduct;
 #define FLASHCONVERT_OPERANDS_16(c) FLASHCONVERT_OPERANDS_15(c), FLASHCONVERT_EIGHT(c, 120)
 
 // EIGHTS: columns / 16. X0 to X5: the numbers of the operands after the accumulators.
-#define FLASHCONVERT_WARPGROUP_PRODUCT(ELEMENT, TYPE, COLUMNS, EIGHTS, X0, X1, X2, X3, X4, X5)                    \
-  template <>                                                                                                     \
-  struct WarpgroupProduct<ELEMENT, COLUMNS> {                                                                     \
-    static __device__ __forceinline__ void from_shared(float (&c)[8 * EIGHTS], std::uint64_t a, std::uint64_t b,  \
-                                                       bool accumulate) {                                         \
-      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " X2                                                         \
-                   ", 0;\n"                                                                                       \
-                   "wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32." TYPE "." TYPE                          \
-                   " {" FLASHCONVERT_NAMES_##EIGHTS "}, " X0 ", " X1 ", p, 1, 1, 0, 0;\n}"                        \
-                   : FLASHCONVERT_OPERANDS_##EIGHTS(c)                                                            \
-                   : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));                                          \
-    }                                                                                                             \
-    static __device__ __forceinline__ void from_registers(float (&c)[8 * EIGHTS], const std::uint32_t (&a)[4],    \
-                                                          std::uint64_t b, bool accumulate) {                     \
-      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " X5                                                         \
-                   ", 0;\n"                                                                                       \
-                   "wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32." TYPE "." TYPE                          \
-                   " {" FLASHCONVERT_NAMES_##EIGHTS "}, {" X0 ", " X1 ", " X2 ", " X3 "}, " X4 ", p, 1, 1, 1;\n}" \
-                   : FLASHCONVERT_OPERANDS_##EIGHTS(c)                                                            \
-                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));      \
-    }                                                                                                             \
+#define FLASHCONVERT_WARPGROUP_PRODUCT(ELEMENT, TYPE, COLUMNS, EIGHTS, X0, X1, X2, X3, X4, X5)                         \
+  template <>                                                                                                          \
+  struct WarpgroupProduct<ELEMENT, COLUMNS> {                                                                          \
+    static __device__ __forceinline__ void from_shared(float (&c)[8 * EIGHTS], std::uint64_t a, std::uint64_t b,       \
+                                                       bool accumulate) {                                              \
+      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " X2                                                              \
+                   ", 0;\n"                                                                                            \
+                   "wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32." TYPE "." TYPE                               \
+                   " {" FLASHCONVERT_NAMES_##EIGHTS "}, " X0 ", " X1 ", p, 1, 1, 0, 0;\n}"                             \
+                   : FLASHCONVERT_OPERANDS_##EIGHTS(c)                                                                 \
+                   : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));                                               \
+    }                                                                                                                  \
+    static __device__ __forceinline__ void from_registers(float (&c)[8 * EIGHTS], const std::uint32_t (&a)[4],         \
+                                                          std::uint64_t b, bool accumulate) {                          \
+      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " X5                                                              \
+                   ", 0;\n"                                                                                            \
+                   "wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32." TYPE "." TYPE                               \
+                   " {" FLASHCONVERT_NAMES_##EIGHTS "}, {" X0 ", " X1 ", " X2 ", " X3 "}, " X4 ", p, 1, 1, 1;\n}"      \
+                   : FLASHCONVERT_OPERANDS_##EIGHTS(c)                                                                 \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));           \
+    }                                                                                                                  \
+    static __device__ __forceinline__ void from_registers_k_major(float (&c)[8 * EIGHTS], const std::uint32_t (&a)[4], \
+                                                                  std::uint64_t b, bool accumulate) {                  \
+      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " X5                                                              \
+                   ", 0;\n"                                                                                            \
+                   "wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32." TYPE "." TYPE                               \
+                   " {" FLASHCONVERT_NAMES_##EIGHTS "}, {" X0 ", " X1 ", " X2 ", " X3 "}, " X4 ", p, 1, 1, 0;\n}"      \
+                   : FLASHCONVERT_OPERANDS_##EIGHTS(c)                                                                 \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));           \
+    }                                                                                                                  \
   };
 #define FLASHCONVERT_WARPGROUP_PRODUCTS(COLUMNS, EIGHTS, ...)                 \
   FLASHCONVERT_WARPGROUP_PRODUCT(__half, "f16", COLUMNS, EIGHTS, __VA_ARGS__) \

@@ -34,6 +34,8 @@ CUtensorMapDataType data_type(MapElement element) {
       return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
     case MapElement::kBFloat16:
       return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    case MapElement::kFloat32:
+      return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
     default:
       return CU_TENSOR_MAP_DATA_TYPE_UINT8;
   }
@@ -41,7 +43,9 @@ CUtensorMapDataType data_type(MapElement element) {
 
 constexpr std::int64_t kPieceBytes = 16;  // the unit of the engine's addresses
 
-std::int64_t element_bytes(MapElement element) { return element == MapElement::kBoolean ? 1 : 2; }
+std::int64_t element_bytes(MapElement element) {
+  return element == MapElement::kBoolean ? 1 : element == MapElement::kFloat32 ? 4 : 2;
+}
 
 // In bytes. The stride of an extent of 1 is never used, but the driver checks it all the same.
 std::int64_t stride_bytes(std::int64_t stride, std::int64_t extent, MapElement element) {

@@ -9,7 +9,7 @@
 
 namespace flashconvert::kernels::sm90 {
 
-enum class MapElement { kFloat16, kBFloat16, kBoolean };
+enum class MapElement { kFloat16, kBFloat16, kFloat32, kBoolean };
 
 // An operand [batch, heads, length, columns].
 struct Operand {

@@ -1,0 +1,7 @@
+#include "instantiate.h"
+
+namespace flashconvert::kernels::sm90::linear {
+
+FLASHCONVERT_LINEAR_KERNELS(Rows128Columns192);
+
+}  // namespace flashconvert::kernels::sm90::linear
