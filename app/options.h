@@ -1,8 +1,8 @@
 // The command line as a value: what was asked for, checked, before any work.
 #pragma once
 
-#include <functional>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>

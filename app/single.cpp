@@ -222,8 +222,8 @@ WorkerLimits limits_of(const Options& options) {
   return {options.max_memory != 0 ? options.max_memory : pages * page, options.max_time};
 }
 
-// The worker writes OUTPUT's temporary file, a report that says that parity failed, graphs where they are asked for, and
-// nothing else.
+// The worker writes OUTPUT's temporary file, a report that says that parity failed, graphs where they are asked for,
+// and nothing else.
 void confine(const Options& options) {
   if (options.no_sandbox) return;
   std::vector<std::filesystem::path> writable;

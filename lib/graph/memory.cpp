@@ -123,8 +123,11 @@ bool only_reads(const torch::jit::Use& use, int depth) {
     const Value* input = callee_input(use);
     return input && !is_written(input, depth + 1) && (!is_returned(input, depth + 1) || !outputs_are_written());
   }
-  const bool leaves_branch = user->kind() == prim::Return && user->owningBlock()->owningNode() != nullptr;
-  if (leaves_branch || user->kind() == prim::Loop) return false;  // under another name, which is not followed
+  if (user->kind() == prim::Loop) return false;  // under another name, which is not followed
+  if (user->kind() == prim::Return && user->owningBlock()->owningNode() != nullptr) {
+    const Node* branch = user->owningBlock()->owningNode();
+    return branch->kind() == prim::If && !is_written(branch->outputs()[use.offset], depth + 1);
+  }
   const auto alias = alias_of(use);
   if (!alias) return user->kind() != prim::SetAttr && !outputs_are_written();
   return !*alias || (!(*alias)->isWrite() && !outputs_are_written());

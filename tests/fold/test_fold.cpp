@@ -8,9 +8,9 @@
 #include "fold/fold.h"
 #include "support/catch.h"
 
-using flashconvert::report::FoldStatus;
 using flashconvert::fold::fold_weights;
 using flashconvert::fold::FoldResult;
+using flashconvert::report::FoldStatus;
 using torch::jit::Module;
 
 namespace {

@@ -40,7 +40,8 @@ bool leads_to_product(torch::jit::Value* value, const MethodFacts& facts);
 // Walks up from the softmax's input. Returns false when there is no product: not attention.
 bool walk_scores(SiteWalk& site, const MethodFacts& facts);
 
-// --- scale.cpp, bias.cpp (and masks), unchanged_scores.cpp (the rest): one step of the walk; `scores` moves up by one operator
+// --- scale.cpp, bias.cpp (and masks), unchanged_scores.cpp (the rest): one step of the walk; `scores` moves up by one
+// operator
 // ---
 struct ScoreStep {
   SiteWalk& site;
