@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "checkpoint/checkpoint.h"
-#include "common/function_with_graph.h"
+#include "graph/function_with_graph.h"
 #include "convert/convert.h"
 #include "convert/operator_counts.h"
 #include "report/format.h"
