@@ -1,6 +1,7 @@
 #include <caffe2/serialize/inline_container.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <unordered_map>
 
 #include "checkpoint/archive.h"
@@ -32,11 +33,16 @@ public:
       PickleRules rules;
       rules.any_function = inputs != "traced_inputs";
       rules.largest_tensor = most_of_one_tensor();
-      if (find(inputs + ".pkl") != nullptr) walk(inputs, rules);
+      if (const ZipEntry* entry = find(inputs + ".pkl")) walk(*entry, rules);
     }
     const std::string folder = "code/";
     for (const auto& [name, entry] : entries_) {
       if (name.compare(0, folder.size(), folder) != 0) continue;
+      if (std::filesystem::path(name).extension() ==
+          ".debug_pkl") {  // where each piece of code came from: a pickle of plain values
+        walk(*entry, PickleRules());
+        continue;
+      }
       if (const auto problem = find_code_problem(content(*entry))) fail(*entry, problem->byte, problem->problem);
     }
   }
@@ -91,14 +97,13 @@ private:
       const ZipEntry* storage = find(folder + key);
       return storage == nullptr ? std::nullopt : std::optional<std::uint64_t>(storage->size);
     };
-    const WalkedPickle walked = walk(archive, rules);
+    const WalkedPickle walked = walk(*entry, rules);
     if (walked.root == kind) return;
     fail(*entry, entry->size,
          "expected " + std::string(name_of(kind)) + ", found " + std::string(name_of(walked.root)));
   }
 
-  WalkedPickle walk(const std::string& archive, const PickleRules& rules) {
-    const ZipEntry& entry = *find(archive + ".pkl");
+  WalkedPickle walk(const ZipEntry& entry, const PickleRules& rules) {
     try {
       return walk_pickle(content(entry), rules);
     } catch (const MalformedPickle& malformed) {
