@@ -27,10 +27,6 @@ ReportFile::ReportFile(std::string path) : path_(std::move(path)) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path_, ignored)) fail(std::strerror(EISDIR));
   if (std::filesystem::exists(path_, ignored) && ::access(path_.c_str(), W_OK) != 0) fail(std::strerror(errno));
-  reserve();
-}
-
-void ReportFile::reserve() {
   const std::filesystem::path folder = path_.parent_path().empty() ? "." : path_.parent_path();
   try {
     file_.emplace(folder, path_.filename().string());
@@ -44,11 +40,6 @@ bool ReportFile::wants_json() const { return path_.extension() == ".json"; }
 
 void ReportFile::write_one(const report::Report& report) {
   write(wants_json() ? report::to_json(report) : report::to_html({report}));
-}
-
-void ReportFile::write_early(const report::Report& report) {
-  write_one(report);
-  reserve();
 }
 
 void ReportFile::write_batch(const std::vector<report::Report>& reports) {

@@ -20,14 +20,11 @@ public:
 
   // Writes the reports in the form that the path's ending asks for: one report, or a batch's. Throws Error(kOutput).
   void write_one(const report::Report& report);
-  // Puts a first report in place, which stays when the program is interrupted. Once.
-  void write_early(const report::Report& report);
   void write_text(const std::string& content) { write(content); }
   void write_batch(const std::vector<report::Report>& reports);
 
 private:
   bool wants_json() const;
-  void reserve();
   void write(const std::string& content);
   [[noreturn]] void fail(std::string_view reason) const;
 

@@ -127,15 +127,15 @@ bool needs_our_operators(const report::Report& report) {
 }
 
 // The verdict as soon as it is known: what comes after it may take long.
-void tell_failed_parity(report::Report report, const Options& options, ReportFile* file) {
+void tell_failed_parity(report::Report report, const Options& options) {
   clear_progress();
   for (const auto& line : report::verdict_lines(report, text_options(options))) log_info(line);
-  if (file != nullptr) {
+  if (options.report) {
     report.exit_code = kExitParity;
     report.error = parity_failure(options) + "\n  The search for the cause was interrupted.";
-    file->write_early(report);
+    ReportFile(*options.report).write_one(report);  // the process that waits for this one keeps its own file
   }
-  log_info(std::string("looking for the cause; Ctrl-C ends it") + (file != nullptr ? " and keeps the report" : ""));
+  log_info(std::string("looking for the cause; Ctrl-C ends it") + (options.report ? " and keeps the report" : ""));
 }
 
 // Why OUTPUT takes more space than INPUT did.
@@ -145,13 +145,13 @@ void explain_growth(report::Report& report) {
   report.growth = growth_of_archive(report.input.path, report.output->path);
 }
 
-void run(const Options& options, report::Report& report, const NoteStage& note_stage, ReportFile* file) {
+void run(const Options& options, report::Report& report, const NoteStage& note_stage) {
   for (const auto& library : options.load_libraries) checkpoint::load_operator_library(library);
   show_progress("load", 0);  // standard input may take its time
   const checkpoint::Source source = open_input(options.inputs[0]);
   const std::optional<checkpoint::Destination> destination = open_output(options, source);
   ConvertOptions conversion = conversion_options(options);
-  conversion.on_failed_parity = [&](const report::Report& failed) { tell_failed_parity(failed, options, file); };
+  conversion.on_failed_parity = [&](const report::Report& failed) { tell_failed_parity(failed, options); };
   const auto progress = [&](const std::string& stage, double share) {
     note_stage(stage);
     show_progress(stage, share);
@@ -188,9 +188,9 @@ void fail_out_of_memory(report::Report& report, const Options& options) {
            "\n  A conversion needs about 1.5 times the file's size, and more with --verify. Nothing was written.");
 }
 
-void run_and_catch(const Options& options, report::Report& report, const NoteStage& note_stage, ReportFile* file) {
+void run_and_catch(const Options& options, report::Report& report, const NoteStage& note_stage) {
   try {
-    run(options, report, note_stage, file);
+    run(options, report, note_stage);
   } catch (const Error& error) {
     fail(report, exit_code_of(error.kind()), error.what());
   } catch (const std::bad_alloc&) {
@@ -265,7 +265,7 @@ int convert_one(const Options& options) {
   const WorkerResult result = run_in_worker(started, limits_of(options), [&](const NoteStage& note_stage) {
     report::Report report = started;
     confine(options);
-    run_and_catch(options, report, note_stage, file.get());
+    run_and_catch(options, report, note_stage);
     report.options = deciding_options(options);
     return report;
   });

@@ -23,10 +23,10 @@ enum { kMostArguments = 64, kMostSeconds = 120 };
 
 static main_function program;
 static jmp_buf after_warm_up;
-static int is_warming_up = 0;
+static pid_t warming_up = 0; /* the process that is; its own children end as they always do */
 
 void _Exit(int code) {
-  if (is_warming_up) longjmp(after_warm_up, 1);
+  if (warming_up == getpid()) longjmp(after_warm_up, 1);
   _exit(code);
 }
 
@@ -59,10 +59,10 @@ static int serve(int argc, char** argv, char** environment) {
   static char* line = NULL;
   static size_t room = 0;
   if (getline(&line, &room, stdin) > 0 && setjmp(after_warm_up) == 0) {
-    is_warming_up = 1;
+    warming_up = getpid();
     run_here(line, environment);
   }
-  is_warming_up = 0;
+  warming_up = 0;
   while (getline(&line, &room, stdin) > 0) {
     printf("%d\n", run_apart(line, environment));
     fflush(stdout);

@@ -182,6 +182,7 @@ private:
     const AttentionArguments& arguments = region_.arguments;
     const std::string bias = region_.bias != nullptr ? "attn_bias" : "None";
     if (arguments.portable) {
+      for (const auto& cast : arguments.bias_casts) out_ << "  attn_bias = " << cast << "(attn_bias, q)\n";
       out_ << "  context = torch.scaled_dot_product_attention(q, k, v, " << bias << ", 0., "
            << (arguments.causal                ? "True"
                : arguments.causal_without_bias ? "attn_bias is None"

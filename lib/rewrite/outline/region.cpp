@@ -103,12 +103,35 @@ bool read_arguments(Node* node, std::int64_t head_dim, Layouts& layouts, Attenti
              : read_fused_arguments(node, layouts, arguments);
 }
 
-// The call that follows the attention on the portable backend where a mask may hide a whole row.
-void take_hidden_rows(FusedRegion& region) {
-  if (region.bias == nullptr || region.context->uses().size() != 1) return;
+// The function that makes a bias of the queries' dtype, if the node calls one with queries.
+const ScriptFunction* bias_cast(const Node* node) {
+  for (const ScriptFunction* function : {&survey::kAddedBias, &survey::kWideEnough}) {
+    if (is_call_of(node, *function) && !node->input(2)->mustBeNone()) return function;
+  }
+  return nullptr;
+}
+
+// What is made of a bias for the queries' dtype is made in the module, where the queries are. Returns the bias before,
+// between and after.
+std::vector<Value*> take_bias_casts(FusedRegion& region) {
+  std::vector<Value*> values{region.bias};
+  while (const ScriptFunction* function = bias_cast(region.bias->node())) {
+    auto& casts = region.arguments.bias_casts;
+    casts.insert(casts.begin(), function->name);
+    region.bias = region.bias->node()->input(1);
+    values.push_back(region.bias);
+  }
+  return values;
+}
+
+// The call that follows the attention on the portable backend where a mask may hide a whole row. `biases`: what it may
+// look at.
+void take_hidden_rows(FusedRegion& region, const std::vector<Value*>& biases) {
+  if (region.context->uses().size() != 1) return;
   Node* call = region.context->uses()[0].user;
   bool zeros = true;
-  if (!is_call_of(call, survey::kNanInHiddenRows) || call->input(2) != region.bias ||
+  if (!is_call_of(call, survey::kNanInHiddenRows) ||
+      std::find(biases.begin(), biases.end(), call->input(2)) == biases.end() ||
       !read_constant(call->input(3), zeros) || zeros)
     return;
   region.arguments.nan_in_hidden_rows = true;
@@ -289,7 +312,7 @@ std::variant<FusedRegion, std::string> find_region(Node* attention, const Module
     return "the bias is laid out for batch and heads in one dimension";
   }
   region.context = attention->output();
-  if (region.arguments.portable) take_hidden_rows(region);
+  if (region.arguments.portable && region.bias != nullptr) take_hidden_rows(region, take_bias_casts(region));
   declare_context(region.context, operands.query_view(), region.operands[2].head_dim, layouts);
   const auto merged = find_merged_heads(region.context, operands.query_view(), self, layouts);
   if (!merged) return "the heads are not merged by views alone";
@@ -297,6 +320,10 @@ std::variant<FusedRegion, std::string> find_region(Node* attention, const Module
   region.output = merged->output;
   region.merged_batch_first = merged->batch_first;
   collect_nodes(region, region.end);
+  for (Value* cast = attention->input(3); region.bias != nullptr && cast != region.bias;
+       cast = cast->node()->input(1)) {
+    region.nodes.insert(cast->node());
+  }
   if (Reason reason = check_outside_uses(region, layouts)) return *reason;
   if (Reason reason = check_writes(region)) return *reason;
   return region;

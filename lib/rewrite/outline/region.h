@@ -29,6 +29,7 @@ struct AttentionArguments {
   double softcap = 0.0;
   bool zero_masked_rows = false;
   bool bottom_right = false;
+  std::vector<std::string> bias_casts;  // portable alone: functions of bias and query, in order (attention_functions.h)
   bool nan_in_hidden_rows = false;  // portable alone: rows whose keys the bias hides become NaN (survey/hidden_rows.h)
 };
 
