@@ -10,9 +10,9 @@
 #include <string_view>
 
 #include "checkpoint/checkpoint.h"
-#include "graph/function_with_graph.h"
 #include "convert/convert.h"
 #include "convert/operator_counts.h"
+#include "graph/function_with_graph.h"
 #include "report/format.h"
 
 namespace flashconvert::inspect {

@@ -287,10 +287,13 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Bac
     // Back to the layout of the second product, whose operands have the product's leading dimensions again.
     result = call(graph, "aten::flatten", {result, c10::IValue(0), c10::IValue(1)});
   }
+  // What a product writes is contiguous; an einsum's other order is a view of that.
+  const bool needs_strides = strides_matter(site.output);
+  if (needs_strides && !site.output_order.empty()) result = call(graph, "aten::contiguous", {result});
   if (!site.output_order.empty()) result = call(graph, "aten::permute", {result, c10::IValue(site.output_order)});
   if (is_narrowed) result = call(graph, "aten::type_as", {result, value_before});
   if (site.output_swapped) result = call(graph, "aten::transpose", {result, c10::IValue(-2), c10::IValue(-1)});
-  if (strides_matter(site.output)) result = call(graph, "aten::contiguous", {result});
+  if (needs_strides && site.output_order.empty()) result = call(graph, "aten::contiguous", {result});
   built.replacement = result;
   return built;
 }
