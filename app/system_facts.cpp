@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "operator_library.h"
@@ -64,6 +65,7 @@ public:
     if (count == 0) return {"none: the driver finds no device"};
     const std::string cuda = std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
     const std::string release = driver_release();
+    const std::string driver = ", driver " + release + " for CUDA " + cuda;
     std::vector<std::string> lines;
     for (int device = 0; device < count; ++device) {
       char name[256] = "";
@@ -71,8 +73,9 @@ public:
       call("cuDeviceGetName", name, static_cast<int>(sizeof name), device);
       call("cuDeviceGetAttribute", &major, kMajor, device);
       call("cuDeviceGetAttribute", &minor, kMinor, device);
-      lines.push_back(std::string(name) + ", sm_" + std::to_string(major) + std::to_string(minor) + ", driver " +
-                      release + " for CUDA " + cuda);
+      std::string line = name;
+      line.append(", sm_").append(std::to_string(major)).append(std::to_string(minor)).append(driver);
+      lines.push_back(std::move(line));
     }
     return lines;
   }
