@@ -14,6 +14,7 @@ void __throw_bad_array_new_length() { throw bad_array_new_length(); }
 
 // GLIBC_2.32: whether libstdc++'s shared pointers may count without atomic instructions. They may not, here.
 extern "C" {
+// Newer headers declare it as well, without the visibility. NOLINTNEXTLINE(readability-redundant-declaration)
 __attribute__((visibility("hidden"))) extern char __libc_single_threaded;
 char __libc_single_threaded = 0;
 }
