@@ -17,9 +17,10 @@ const char* name_of(SiteForm form) {
       return "native-multi-head-attention";
     case SiteForm::kEncoderLayer:
       return "transformer-encoder-layer";
-    default:
+    case SiteForm::kMultiHeadAttentionModule:
       return "multi-head-attention";
   }
+  return "";
 }
 
 report::AttentionEntry entry_of(const survey::MethodSurvey& method, const survey::Site& site) {

@@ -20,6 +20,15 @@ bool is_float_number(const Value* value) {
   return value->type()->kind() == c10::TypeKind::FloatType || (literal && literal->isDouble());
 }
 
+// The operator's `dtype` argument; null where it has none.
+const Value* dtype_argument(const Node* node) {
+  const auto* schema = node->maybeSchema();
+  for (std::size_t i = 0; schema && i < schema->arguments().size() && i < node->inputs().size(); ++i) {
+    if (schema->arguments()[i].name() == "dtype") return node->input(i);
+  }
+  return nullptr;
+}
+
 bool is_floating(Value* tensor, const GraphFacts& facts, int depth);
 
 bool any_is_floating(const Node* node, const GraphFacts& facts, int depth) {
@@ -38,12 +47,18 @@ bool is_floating(Value* tensor, const GraphFacts& facts, int depth) {
     const auto stored = facts.attribute(tensor);
     return stored && stored->isTensor() && stored->toTensor().defined() && stored->toTensor().is_floating_point();
   }
-  if (const auto named = named_dtype(node)) return at::isFloatingType(*named);
-  if (has_trait(node, kProduct | kProjects | kSoftmax | kNormalises)) return true;  // what models multiply is floating
+  if (const Value* dtype = dtype_argument(node); dtype && !dtype->mustBeNone()) {
+    const auto named = named_dtype(node);  // that of another tensor may be any
+    return named && at::isFloatingType(*named);
+  }
+  if (has_trait(node, kSoftmax | kNormalises)) return true;  // they take nothing else
+  if (has_trait(node, kProduct | kProjects)) return any_is_floating(node, facts, depth);
   if (is_any_of(node, {"aten::ones", "aten::zeros", "aten::embedding"})) return true;  // the default dtype, a table's
   if (node->kind() == aten::div && node->inputs().size() == 2) return true;
   if (has_trait(node, kCompares)) return false;
   if (has_trait(node, kCasts)) return is_tensor(node->input(1)) && is_floating(node->input(1), facts, depth + 1);
+  if (node->kind() == aten::masked_fill)
+    return is_floating(node->input(0), facts, depth + 1);  // whatever the number is
   if (has_trait(node, kElementwise) && !has_trait(node, kWrites)) return any_is_floating(node, facts, depth);
   if (has_trait(node, kJoins)) {
     const auto parts = GraphFacts::list_elements(node->input(0));
@@ -58,13 +73,9 @@ bool is_floating(Value* tensor, const GraphFacts& facts, int depth) {
 }  // namespace
 
 std::optional<at::ScalarType> named_dtype(const Node* node) {
-  const auto* schema = node->maybeSchema();
-  for (std::size_t i = 0; schema && i < schema->arguments().size() && i < node->inputs().size(); ++i) {
-    if (schema->arguments()[i].name() != "dtype") continue;
-    const auto named = torch::jit::toIValue(node->input(i));
-    if (named && named->isInt()) return static_cast<at::ScalarType>(named->toInt());
-  }
-  return std::nullopt;
+  const Value* argument = dtype_argument(node);
+  const auto named = argument ? torch::jit::toIValue(argument) : std::nullopt;
+  return named && named->isInt() ? std::optional(static_cast<at::ScalarType>(named->toInt())) : std::nullopt;
 }
 
 bool is_known_floating(Value* tensor, const GraphFacts& facts) { return is_floating(tensor, facts, 0); }

@@ -3,6 +3,7 @@
 
 #include "graph/calls.h"
 #include "graph/graph_facts.h"
+#include "graph/views.h"
 
 namespace flashconvert {
 
@@ -15,9 +16,7 @@ namespace {
 
 // The operator that makes the list of which the value is an element; null for other values.
 Node* division_of(const Value* value) {
-  if (value->node()->kind() != prim::ListUnpack && value->node()->kind() != aten::__getitem__) return nullptr;
-  Node* division = value->node()->input(0)->node();
-  return has_trait(division, kDivides) ? division : nullptr;
+  return is_list_access(value->node()) ? value->node()->input(0)->node() : nullptr;
 }
 
 }  // namespace

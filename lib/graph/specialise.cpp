@@ -23,11 +23,13 @@ void replace_by_constant(Graph& graph, Value* value, const c10::IValue& constant
   value->replaceAllUsesWith(graph.insertConstant(constant));
 }
 
+bool reads_training(const Node* node) { return node->kind() == prim::GetAttr && node->s(attr::name) == "training"; }
+
 // Says of each read of `training` that it is false, and of each question about a type what the static type says.
 void answer_questions(Graph& graph) {
   std::vector<Value*> no, yes;
   for_each_node(graph.block(), [&](Node* node) {
-    if (node->kind() == prim::GetAttr && node->s(attr::name) == "training") no.push_back(node->output());
+    if (reads_training(node)) no.push_back(node->output());
     if (node->kind() != prim::isinstance) return;
     const auto& types = node->tys(attr::types);
     const bool is_settled = std::any_of(types.begin(), types.end(), [&](const c10::TypePtr& type) {
@@ -102,19 +104,15 @@ void specialise_for_eval(Graph& graph, const GraphFacts& facts) {
 }
 
 bool runs_in_eval(const Node* node) {
-  const auto is_training = [](const Value* value) {
-    return value->node()->kind() == c10::prim::GetAttr && value->node()->s(c10::attr::name) == "training";
-  };
   for (const Block* block = node->owningBlock(); block->owningNode() != nullptr;
        block = block->owningNode()->owningBlock()) {
     const Node* branch = block->owningNode();
     if (branch->kind() != c10::prim::If) continue;
-    const Value* condition = branch->input(0);
+    const Node* condition = branch->input(0)->node();
     const bool in_first = branch->blocks()[0] == block;
-    if (is_training(condition) && in_first) return false;
-    if (condition->node()->kind() == c10::aten::__not__ && is_training(condition->node()->input(0)) && !in_first) {
+    if (in_first && reads_training(condition)) return false;
+    if (!in_first && condition->kind() == c10::aten::__not__ && reads_training(condition->input(0)->node()))
       return false;
-    }
   }
   return true;
 }

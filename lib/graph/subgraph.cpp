@@ -7,6 +7,8 @@
 
 #include <string>
 
+#include "graph/traversal.h"
+
 namespace flashconvert {
 
 using torch::jit::Graph;
@@ -30,12 +32,6 @@ bool names_sixteen_bits(const Node* node, std::size_t index) {
   return value && value->isInt() &&
          (value->toInt() == static_cast<std::int64_t>(at::kHalf) ||
           value->toInt() == static_cast<std::int64_t>(at::kBFloat16));
-}
-
-// `self` of the method in which the value stands; null in a graph without one.
-Value* self_of(Value* value) {
-  const auto inputs = value->owningGraph()->inputs();
-  return !inputs.empty() && inputs[0]->type()->cast<c10::ClassType>() ? inputs[0] : nullptr;
 }
 
 }  // namespace
@@ -66,7 +62,7 @@ void Subgraph::define(Value* value, Value* input, double factor) {
 }
 
 bool Subgraph::add_output(Value* value) {
-  if (Value* self = self_of(value)) map_.try_emplace(self, self_);
+  if (Value* self = self_of(*value->owningGraph())) map_.try_emplace(self, self_);
   Value* copy = clone(value);
   if (copy) graph_->registerOutput(copy);
   return copy != nullptr;
@@ -105,6 +101,13 @@ Value* Subgraph::clone(Value* value) {
   if (node->kind() == prim::Constant && value->type()->kind() == c10::TypeKind::DeviceObjType) {
     torch::jit::WithInsertPoint here(graph_->block());
     return map_[value] = graph_->insertConstant(c10::Device(c10::kCPU));  // where a subgraph runs
+  }
+  const bool is_plain_attribute = node->kind() == prim::GetAttr &&
+                                  !value->type()->isSubtypeOf(*c10::TensorType::get()) &&
+                                  value->type()->kind() != c10::TypeKind::ClassType;
+  if (const auto known = is_plain_attribute ? facts_.attribute(value) : std::nullopt) {
+    torch::jit::WithInsertPoint here(graph_->block());
+    return map_[value] = graph_->insertConstant(*known);
   }
   const bool can_clone = node->kind() != prim::Param && node->blocks().empty();
   std::unordered_map<Value*, Value*> inputs;

@@ -184,7 +184,7 @@ void for_each_method_graph(const Module& root, const Visit& visit) {
   }
 }
 
-using Methods = std::set<std::pair<const c10::ClassType*, std::string>>;
+using Methods = std::set<MethodKey>;
 
 void add_with_callees(const ClassTypePtr& type, const std::string& method, Methods& methods) {
   const auto graph = graph_of(type, method);
