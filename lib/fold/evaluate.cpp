@@ -9,6 +9,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "common/last_line.h"
 #include "graph/traversal.h"
 
 namespace flashconvert::fold {
@@ -106,13 +107,6 @@ private:
   ObjectPtr self_;
 };
 
-std::string first_line(const std::string& text) {
-  // The interpreter wraps the operator's own message in a traceback whose last line is what matters.
-  const auto end = text.find_last_not_of('\n');
-  const auto start = text.find_last_of('\n', end);
-  return text.substr(start == std::string::npos ? 0 : start + 1, end - start);
-}
-
 struct Attempt {
   at::Tensor weight;
   std::string error;
@@ -127,7 +121,7 @@ Attempt attempt(const WeightPath& path, Arithmetic arithmetic) {
   } catch (const c10::Error& error) {
     result.error = error.what_without_backtrace();
   } catch (const std::exception& error) {
-    result.error = first_line(error.what());
+    result.error = last_line(error.what());
   }
   return result;
 }
@@ -184,7 +178,7 @@ Evaluation evaluate(const WeightPath& path) {
   Evaluation result;
   if (!exact.runner && !own.runner) return result;
   if (!exact.weight.defined() && !own.weight.defined()) {
-    result.failure = "cannot be evaluated: " + first_line(own.error);
+    result.failure = "cannot be evaluated: " + last_line(own.error);
     return result;
   }
   const at::ScalarType dtype = own.weight.defined() ? own.weight.scalar_type() : parameter_dtype(path);

@@ -88,7 +88,7 @@ bool is_slope(Value* value, const GraphFacts& facts) {
 
 MaskRole role_of_operand(const Node* node, std::size_t operand, MaskRole role) {
   const bool is_condition = (node->kind() == aten::where && operand == 0) ||
-                            (is_any_of(node, {"aten::masked_fill"}) && operand == 1) || has_trait(node, kCompares);
+                            (node->kind() == aten::masked_fill && operand == 1) || has_trait(node, kCompares);
   return is_condition ? MaskRole::kCompared : role;
 }
 
@@ -110,11 +110,9 @@ bool is_position_arithmetic(Node* node, MaskRole role, const GraphFacts& facts) 
   if (has_trait(node, kCasts)) {
     return named_dtype(node) && !names_narrow_type(node);  // to a type that is not known: no
   }
-  if (role == MaskRole::kAdded && is_any_of(node, {"aten::mul"})) {
-    if (is_slope(node->input(0), facts) || is_slope(node->input(1), facts)) return true;
-  }
   if (node->kind() == aten::mul) {
-    return is_plus_or_minus_one(node->input(0), facts) || is_plus_or_minus_one(node->input(1), facts);
+    const auto& may_scale = role == MaskRole::kAdded ? is_slope : is_plus_or_minus_one;
+    return may_scale(node->input(0), facts) || may_scale(node->input(1), facts);
   }
   if (is_any_of(node, {"aten::add", "aten::sub", "aten::rsub"})) {
     return node->inputs().size() < 3 || is_plus_or_minus_one(node->input(2), facts);

@@ -1,4 +1,4 @@
-// The probe: runs the original piece of graph and its replacement on small random float64 inputs, over several shapes,
+// The probe: runs the subgraph that a site is and its replacement on small random float64 inputs, over several shapes,
 // masks and fully masked rows, before anything is replaced. It makes a wrong fusion a caught one.
 #pragma once
 
@@ -64,21 +64,6 @@ struct ProbeSite {
   std::vector<torch::jit::Value*> layers;  // modules that the original calls: run on a copy in the trial's dtype
   bool gradients = false;                  // run with gradients recorded, for code that asks
   std::size_t shapes = 4;                  // how many of the trial's shapes
-};
-
-// Pairs of graphs that agreed, original and replacement in one: layers of one form have equal ones, and what was shown
-// of the first holds for the others.
-class ProbeMemory {
-public:
-  bool has(const torch::jit::Graph& pair, const ProbeSite& site) const;
-  void add(std::shared_ptr<torch::jit::Graph> pair, const ProbeSite& site);
-
-private:
-  struct Known {
-    std::shared_ptr<torch::jit::Graph> pair;
-    std::string draws;  // what was drawn for it
-  };
-  std::vector<Known> known_;
 };
 
 // Nothing when the two agree on every shape that the original accepts; else the reason.

@@ -18,7 +18,7 @@ constexpr int kDeepest = 24;
 
 // Operators whose result lies in memory as the operand does.
 bool hands_strides_on(const Node* node) {
-  if (node->kind() == c10::aten::contiguous || node->kind() == c10::aten::reshape) return false;
+  if (has_trait(node, kContiguousResult) || node->kind() == c10::aten::reshape) return false;
   constexpr std::uint64_t kAlike =
       kElementwise | kCasts | kCopies | kDetaches | kDropsOut | kPermutes | kSelects | kDivides | kExpands;
   return has_trait(node, kAlike) || (has_trait(node, kReshapes) && has_trait(node, kViews)) ||

@@ -15,6 +15,7 @@
 #include "survey/method_facts.h"
 #include "survey/one_thread.h"
 #include "survey/probe.h"
+#include "survey/probe_memory.h"
 #include "survey/rules/attention_layer.h"
 #include "survey/rules/fast_path.h"
 #include "survey/rules/fused_operators.h"

@@ -1,4 +1,4 @@
-// Masks that callers hand down: which values are such masks, and what attention makes of what it is assumed.
+// Masks that callers hand down: which values are such masks, and what attention makes of what is assumed of a mask.
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/constants.h>
@@ -49,18 +49,18 @@ const std::string kHidePadding =
     "  p = (m[:, :, :, :keep.size(1)] + keep[:, None, None, :]) == 0\n"
     "  m[:, :, :, :keep.size(1)] = m[:, :, :, :keep.size(1)].masked_fill(p, -3.4028234663852886e+38)\n";
 
-// What becomes of a method that is assumed a mask as its last argument.
+// What becomes of a method that may assume something of the mask that is its last argument.
 struct WithAssumption {
   bool is_causal = false;
   bool has_constant_causal_flag = false;
   bool may_drop_mask = false;  // the bias is None for a mask of the right lengths
 };
 
-WithAssumption form_with_assume(const std::string& body, AssumedMask assume) {
+WithAssumption form_assuming(const std::string& body, AssumedMask assumed) {
   torch::jit::Module module("Model");
   module.register_buffer("triangle", at::ones({1, 1, 24, 24}, at::kBool).tril());
   module.define("def forward(self, q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:\n" + body + "\n");
-  const AssumedMasks masks{{{module.type().get(), "forward"}, {{4, assume}}}};
+  const AssumedMasks masks{{{module.type().get(), "forward"}, {{4, assumed}}}};
   const auto found = flashconvert::survey::survey_attention(
       flashconvert::ModuleIndex(module), Backend::kFlash, [](const std::string&) { return true; }, masks);
   const auto& site = found.methods.at(0).sites.at(0);
@@ -72,8 +72,8 @@ WithAssumption form_with_assume(const std::string& body, AssumedMask assume) {
           attention->input(3)->type()->kind() == c10::TypeKind::OptionalType};
 }
 
-const AssumedMask kAssumptiondCausal{kLowest, true};
-const AssumedMask kAssumptiondMore{kLowest, false};
+const AssumedMask kAssumedCausal{kLowest, true};
+const AssumedMask kAssumedMore{kLowest, false};
 
 const std::string kViews =
     "  q = q.view([q.size(0), q.size(1), q.size(2), q.size(3)])\n  k = k.view([q.size(0), q.size(1), q.size(2), "
@@ -129,35 +129,35 @@ TEST_CASE("what looks like a causal mask of the caller's and is none", "[survey]
   }
 }
 
-TEST_CASE("a assumed causal mask is the causal flag at its own lengths", "[survey]") {
+TEST_CASE("an assumed causal mask is the causal flag at its own lengths", "[survey]") {
   const auto with_mask = [](const char* line) { return std::string(kViews).append(line).append(kProduct); };
   for (const std::string& body :
        {with_mask("  s = s + m[:, :, :, :n]\n"), with_mask("  s = s + m\n"),
         std::string("  return torch.scaled_dot_product_attention(q, k, v, m[:, :, :, :k.size(-2)])")}) {
     INFO(body);
-    const WithAssumption fused = form_with_assume(body, kAssumptiondCausal);
+    const WithAssumption fused = form_assuming(body, kAssumedCausal);
     CHECK(fused.is_causal);
     CHECK(fused.may_drop_mask);
   }
 }
 
-TEST_CASE("scores that are overwritten by position beside a assumed mask", "[survey]") {
+TEST_CASE("scores that are overwritten by position beside an assumed mask", "[survey]") {
   const std::string body = kViews + kOverwritten + "  s = s + m[:, :, :, :n]\n" + kProduct;
-  const WithAssumption alone = form_with_assume(body, kAssumptiondCausal);
+  const WithAssumption alone = form_assuming(body, kAssumedCausal);
   CHECK(alone.has_constant_causal_flag);
   CHECK(alone.may_drop_mask);
-  const WithAssumption with_more = form_with_assume(body, kAssumptiondMore);
+  const WithAssumption with_more = form_assuming(body, kAssumedMore);
   CHECK(with_more.has_constant_causal_flag);
   CHECK_FALSE(with_more.may_drop_mask);
 }
 
-TEST_CASE("what a assume does not say", "[survey]") {
+TEST_CASE("what an assumption does not say", "[survey]") {
   const auto stays_bias = [](const WithAssumption& fused) { return !fused.is_causal && !fused.may_drop_mask; };
-  CHECK(stays_bias(form_with_assume(kViews + "  s = s + m\n" + kProduct, kAssumptiondMore)));
-  CHECK(stays_bias(form_with_assume(kViews + "  s = s + m * 0.5\n" + kProduct, kAssumptiondCausal)));
-  CHECK(stays_bias(form_with_assume(kViews + "  s = s - m\n" + kProduct, kAssumptiondCausal)));
-  CHECK(stays_bias(form_with_assume(kViews + "  s = s + m[:, :, :, 1:]\n" + kProduct, kAssumptiondCausal)));
-  CHECK(stays_bias(form_with_assume(kViews + "  s = s + m\n" + kProduct, AssumedMask{-1e4, true})));
+  CHECK(stays_bias(form_assuming(kViews + "  s = s + m\n" + kProduct, kAssumedMore)));
+  CHECK(stays_bias(form_assuming(kViews + "  s = s + m * 0.5\n" + kProduct, kAssumedCausal)));
+  CHECK(stays_bias(form_assuming(kViews + "  s = s - m\n" + kProduct, kAssumedCausal)));
+  CHECK(stays_bias(form_assuming(kViews + "  s = s + m[:, :, :, 1:]\n" + kProduct, kAssumedCausal)));
+  CHECK(stays_bias(form_assuming(kViews + "  s = s + m\n" + kProduct, AssumedMask{-1e4, true})));
   // Overwriting what the mask was added to makes hidden keys equal where it hides all the others.
-  CHECK(stays_bias(form_with_assume(kViews + "  s = s + m\n" + kOverwritten + kProduct, kAssumptiondMore)));
+  CHECK(stays_bias(form_assuming(kViews + "  s = s + m\n" + kOverwritten + kProduct, kAssumedMore)));
 }
