@@ -20,13 +20,10 @@ struct Sizes {
   std::int64_t total = 0;
 };
 
-Part part_of(const std::string& name, const std::string& root) {
-  const auto is_below = [&](const char* folder) {
-    return name.compare(root.size(), std::string(folder).size(), folder) == 0;
-  };
-  if (is_below("data/")) return kTensors;
-  if (is_below("constants/")) return kConstants;
-  return is_below("code/") ? kCode : kRest;
+Part part_of(const std::string& name, const checkpoint::ZipDirectory& directory) {
+  if (directory.is_below("data/", name)) return kTensors;
+  if (directory.is_below("constants/", name)) return kConstants;
+  return directory.is_below("code/", name) ? kCode : kRest;
 }
 
 std::optional<Sizes> sizes_of(const std::filesystem::path& path) {
@@ -38,7 +35,7 @@ std::optional<Sizes> sizes_of(const std::filesystem::path& path) {
   std::int64_t counted = 0;
   for (const auto& entry : directory->entries) {
     const auto size = static_cast<std::int64_t>(entry.stored_size);
-    const Part part = part_of(entry.name, directory->root);
+    const Part part = part_of(entry.name, *directory);
     if (part != kRest) counted += size;
     sizes.parts[part] += size;
   }

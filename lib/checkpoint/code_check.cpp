@@ -6,7 +6,7 @@
 namespace flashconvert::checkpoint {
 namespace {
 
-// What LibTorch writes stays far below all of these: it splits long expressions over several statements.
+// LibTorch splits long expressions over several statements when it writes them.
 constexpr std::size_t kDeepestExpression = 400;  // brackets, and operators that are each other's operands
 constexpr std::size_t kDeepestBlocks = 60;       // an elif counts as a block in the one before
 constexpr std::size_t kMostElements = 50'000;    // of one list; the time for a list grows with its square
@@ -21,10 +21,14 @@ public:
       if (line_begins_) begin_line();
       if (at_ < code_.size() && !problem_) token();
     }
+    if (!problem_ && !line_begins_) end_line('\n');  // a last line without an end
     return problem_;
   }
 
 private:
+  // Type comments are code to LibTorch.
+  bool is_comment(std::size_t at) const { return code_[at] == '#' && code_.substr(at, 7) != "# type:"; }
+
   struct Level {  // an open bracket, or the statement itself
     std::size_t operators = 0;
     std::size_t elements = 0;
@@ -40,7 +44,7 @@ private:
 
   void begin_line() {
     const std::size_t text = code_.find_first_not_of(" \t\r", at_);
-    if (text == std::string_view::npos || code_[text] == '\n' || code_[text] == '#') {  // an empty line has no indent
+    if (text == std::string_view::npos || code_[text] == '\n' || is_comment(text)) {  // an empty line has no indent
       at_ = text == std::string_view::npos ? code_.size() : code_.find('\n', text);
       at_ = at_ == std::string_view::npos ? code_.size() : at_ + 1;
       return;
@@ -77,7 +81,7 @@ private:
   void token() {
     const char c = code_[at_];
     if (c == '"' || c == '\'') return string(c);
-    if (c == '#') return skip_to_line_end();
+    if (is_comment(at_)) return skip_to_line_end();
     if (std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_') return word();
     if (std::isdigit(static_cast<unsigned char>(c)) != 0) return number();
     ++at_;

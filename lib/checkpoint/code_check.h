@@ -11,7 +11,7 @@ namespace flashconvert::checkpoint {
 
 struct CodeProblem {
   std::uint64_t byte = 0;
-  std::string problem;  // "brackets lie within each other more than 100 deep"
+  std::string problem;  // "blocks lie within each other more than 60 deep"
 };
 
 // The first thing that is beyond what the compiler bears; nothing for code that it can be given, right or wrong.

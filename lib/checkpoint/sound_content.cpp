@@ -1,7 +1,8 @@
 #include <caffe2/serialize/inline_container.h>
 
 #include <algorithm>
-#include <filesystem>
+#include <cctype>
+#include <string_view>
 #include <unordered_map>
 
 #include "checkpoint/archive.h"
@@ -13,6 +14,14 @@
 
 namespace flashconvert::checkpoint {
 namespace {
+
+// LibTorch finds records whatever the case of their letters.
+bool is_debug_pickle(const std::string& name) {
+  constexpr std::string_view kEnding = ".debug_pkl";
+  return name.size() > kEnding.size() &&
+         std::equal(kEnding.begin(), kEnding.end(), name.end() - static_cast<std::ptrdiff_t>(kEnding.size()),
+                    [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); });
+}
 
 class ContentCheck {
 public:
@@ -38,8 +47,7 @@ public:
     const std::string folder = "code/";
     for (const auto& [name, entry] : entries_) {
       if (name.compare(0, folder.size(), folder) != 0) continue;
-      if (std::filesystem::path(name).extension() ==
-          ".debug_pkl") {  // where each piece of code came from: a pickle of plain values
+      if (is_debug_pickle(name)) {  // where each piece of code came from: plain values
         walk(*entry, PickleRules());
         continue;
       }

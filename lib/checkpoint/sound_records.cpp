@@ -10,6 +10,30 @@
 namespace flashconvert::checkpoint {
 namespace {
 
+// Records, and folders of records, that LibTorch asks for by name.
+constexpr std::array<const char*, 16> kRecords{"data.pkl",
+                                               "data",
+                                               "constants.pkl",
+                                               "constants",
+                                               "traced_inputs.pkl",
+                                               "traced_inputs",
+                                               "bytecode.pkl",
+                                               "bytecode",
+                                               "attributes.pkl",
+                                               "model.json",
+                                               "tensors",
+                                               "code",
+                                               "version",
+                                               ".data",
+                                               "mobile_debug_handles.pkl",
+                                               "mobile_debug_handles"};
+
+std::string lower_case(std::string_view name) {
+  std::string lower(name);
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  return lower;
+}
+
 constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
 constexpr std::uint16_t kStored = 0, kDeflated = 8;
 
@@ -51,16 +75,22 @@ private:
       if (name.substr(begin, end - begin) == "..") fail(entry, "has a name that leads out of the archive");
       begin = end + 1;
     }
-    // LibTorch finds records whatever the case of their letters. Two sources may differ in it alone.
-    const bool is_text = is_below("code/", name) || is_below("extra/", name);
-    std::string key(name);
-    if (!is_text) std::transform(key.begin(), key.end(), key.begin(), [](unsigned char c) { return std::tolower(c); });
+    // LibTorch finds records whatever the case of their letters. Two sources may differ in it alone; what names one of
+    // LibTorch's own records in other letters would be read without having been looked at.
+    std::string key = lower_case(name);
+    if (is_a_record_in_other_letters(name, key)) fail(entry, "has the name of a record in other letters");
+    if (directory_.is_below("code/", name) || directory_.is_below("extra/", name)) key = name;
     if (!names_.insert(std::move(key)).second) fail(entry, "stands in the table of contents twice");
   }
 
-  bool is_below(std::string_view folder, std::string_view name) const {
-    return name.substr(0, directory_.root.size()) == directory_.root &&
-           name.substr(directory_.root.size(), folder.size()) == folder;
+  bool is_a_record_in_other_letters(std::string_view name, const std::string& lower_name) const {
+    const std::string root = lower_case(directory_.root);
+    if (lower_name.compare(0, root.size(), root) != 0) return false;
+    const std::string_view below = std::string_view(lower_name).substr(root.size());
+    const std::string_view first = below.substr(0, below.find('/'));
+    const bool is_of_libtorch =
+        std::any_of(kRecords.begin(), kRecords.end(), [&](const char* record) { return first == record; });
+    return is_of_libtorch && !directory_.is_below(first, name);
   }
 
   void check_place(const ZipEntry& entry, std::uint64_t end_of_last) const {
@@ -86,7 +116,7 @@ private:
       fail(entry, "of " + std::to_string(entry.size) + " bytes makes the content larger than a file of " +
                       std::to_string(bytes_.size()) + " bytes may unfold to (" + std::to_string(limit) + ")");
     }
-    if (!is_below("code/", entry.name)) return;
+    if (!directory_.is_below("code/", entry.name)) return;
     if ((code_ += entry.size) > most_code(bytes_.size())) {
       fail(entry, "makes the code larger than " + std::to_string(most_code(bytes_.size())) + " bytes");
     }

@@ -9,7 +9,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -21,7 +20,7 @@
 namespace flashconvert::checkpoint {
 namespace {
 
-constexpr std::size_t kLongestName = 255;  // of one file, on every usual file system
+constexpr std::size_t kLongestBegin = 200;  // of 255, which a name may have on every usual file system
 
 // The names of the files under way, where a signal handler can read them without a lock: a slot is claimed by putting a
 // name into it. A name that is taken out again is not freed (some hundred bytes a save), as the handler may be reading
@@ -42,7 +41,9 @@ void forget(int slot) {
 }
 
 // "model.pt" to ".model.pt.flashconvert-", which a process's id and a number follow.
-std::string name_begin(const std::string& final_name) { return "." + final_name + ".flashconvert-"; }
+std::string name_begin(const std::string& final_name) {
+  return "." + final_name.substr(0, kLongestBegin) + ".flashconvert-";
+}
 
 bool is_leftover_name(const std::string& name, const std::string& begin) {
   constexpr std::string_view kEnd = ".tmp";
@@ -67,15 +68,15 @@ void remove_if_abandoned(int folder, const char* name) {
 // False when somebody took the new file for an abandoned one, and removed it, before it was locked.
 bool lock_and_still_there(int descriptor) {
   struct stat status {};
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) errno = 0;  // not every file system can; then nobody else can either
+  // Whoever holds it is about to remove the file. Not every file system can lock; then nobody else can either.
+  while (::flock(descriptor, LOCK_EX) != 0 && errno == EINTR) {
+  }
   return ::fstat(descriptor, &status) != 0 || status.st_nlink != 0;
 }
 
 std::string temporary_name(const std::string& final_name, unsigned attempt) {
   static std::atomic<unsigned> counter{0};
-  const std::string suffix =
-      ".flashconvert-" + std::to_string(::getpid()) + "-" + std::to_string(counter++ + attempt) + ".tmp";
-  return "." + final_name.substr(0, kLongestName - suffix.size() - 1) + suffix;
+  return name_begin(final_name) + std::to_string(::getpid()) + "-" + std::to_string(counter++ + attempt) + ".tmp";
 }
 
 [[noreturn]] void throw_cannot_create(const std::filesystem::path& folder, int error) {
@@ -115,6 +116,10 @@ void remove_temporary_files() noexcept {
     const char* name = file.load();
     if (name != nullptr) ::unlink(name);
   }
+}
+
+void forget_temporary_files() noexcept {
+  for (std::atomic<const char*>& file : files_under_way) file.store(nullptr);
 }
 
 TemporaryFile::TemporaryFile(const std::filesystem::path& folder, const std::string& final_name) {

@@ -37,4 +37,7 @@ void remove_abandoned_files(const std::filesystem::path& folder, const std::stri
 // Removes all temporary files that are under way. Async-signal-safe: for the handlers of signals that end the program.
 void remove_temporary_files() noexcept;
 
+// Leaves those that are under way to the process that this one was forked from.
+void forget_temporary_files() noexcept;
+
 }  // namespace flashconvert::checkpoint

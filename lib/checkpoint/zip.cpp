@@ -104,6 +104,11 @@ const ZipEntry* ZipDirectory::find(const std::string& name_below_root) const {
   return found == entries.end() ? nullptr : &*found;
 }
 
+bool ZipDirectory::is_below(std::string_view folder_below_root, std::string_view name) const {
+  return name.substr(0, root.size()) == root &&
+         name.substr(root.size()).substr(0, folder_below_root.size()) == folder_below_root;
+}
+
 std::vector<std::string> ZipDirectory::names() const {
   std::vector<std::string> names;
   for (const ZipEntry& entry : entries) {

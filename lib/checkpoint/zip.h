@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/bytes.h"
@@ -31,6 +32,8 @@ struct ZipDirectory {
   bool has(const std::string& name_below_root) const { return find(name_below_root) != nullptr; }
   bool has_folder(const std::string& folder_below_root) const;  // "code/"
   const ZipEntry* find(const std::string& name_below_root) const;
+  // Whether an entry's whole name lies in a folder below the root ("code/").
+  bool is_below(std::string_view folder_below_root, std::string_view name) const;
   // Names below the root folder; entries outside it are left out.
   std::vector<std::string> names() const;
 };

@@ -58,7 +58,7 @@ void check_is_zip(const std::string& path) {
   fail(path, "this is not a file that torch.save wrote");
 }
 
-// A TorchScript container, the way in which C++ programs are assumed tensors: its tensors by name.
+// A TorchScript container, the way in which C++ programs are handed tensors: its tensors by name.
 c10::IValue read_container(const std::string& path) {
   const torch::jit::Module container = torch::jit::load(path, c10::kCPU);
   c10::impl::GenericDict values(c10::StringType::get(), c10::AnyType::get());

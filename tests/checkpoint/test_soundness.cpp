@@ -126,8 +126,8 @@ TEST_CASE("nesting, cycles and sharing are bounded") {
   CHECK(contains(problem_of(nested(100'000)), "256 deep"));
   std::string lists;  // each holds the one before, which was put into the memo
   for (int i = 0; i < 400; ++i)
-    lists += "](" + (i == 0 ? "N"s : "j" + little_endian(i - 1, 4)) + "er" + little_endian(i, 4) + "(";
-  CHECK(contains(problem_of(pickle(lists)), "expected one value"));
+    lists += "](" + (i == 0 ? "N"s : "j" + little_endian(i - 1, 4)) + "er" + little_endian(i, 4);
+  CHECK(contains(problem_of(pickle("(" + lists + "t")), "256 deep"));
   CHECK(contains(problem_of(pickle("]q"s + '\0' + "(h" + '\0' + "e")), "within itself"));
   std::string doubled = ")";  // 2^60 values
   for (int i = 0; i < 60; ++i) doubled += "q" + little_endian(i, 1) + "h" + little_endian(i, 1) + "\x86";
@@ -147,6 +147,9 @@ TEST_CASE("code nests and grows no further than LibTorch's compiler bears") {
   CHECK(problem("class A(Module):\n  def forward(self, x):\n    return torch.add(x, (1 + 2) * 3)\n").empty());
   CHECK(problem("x = '" + repeated("(", 10'000) + "'\n").empty());
   CHECK(problem("# " + repeated("(", 10'000) + "\n").empty());
+  CHECK(contains(problem("def f(x):\n  # type: " + repeated("(", 10'000) + "\n"), "within each other"));
+  CHECK(contains(problem("x = f(y)  # type: " + repeated("List[", 10'000) + "\n"), "within each other"));
+  CHECK(contains(problem("x = y" + std::string(2 << 20, 'y')), "a statement of more than"));  // without a line's end
   CHECK(problem("x = [" + repeated("-1, self.a.b, ", 10'000) + "]\n").empty());
   CHECK(contains(problem("x = " + repeated("(", 10'000) + "1" + repeated(")", 10'000)), "within each other"));
   for (const std::string& part : {"not "s, "-"s, "1 + "s, "1 if a else "s, "f(1 + "s, "[a, "s}) {
