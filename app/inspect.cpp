@@ -5,9 +5,11 @@
 
 #include "checkpoint/checkpoint.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "exit_code.h"
 #include "inspect/inspect.h"
 #include "inspect/writers.h"
+#include "sandbox.h"
 #include "single.h"
 
 namespace flashconvert::app {
@@ -26,22 +28,23 @@ std::shared_ptr<Values> declare_common(CLI::App& app, const char* files, int cou
   app.add_option("--load-library", values->libraries,
                  "load a custom-operator library that the checkpoint needs; repeatable")
       ->type_name("LIB")
-      ->allow_extra_args(false)
-      ->group("Options");
-  app.add_flag("--json", values->json, "print JSON")->group("Options");
+      ->allow_extra_args(false);
+  app.add_flag("--json", values->json, "print JSON");
   return values;
 }
 
-inspect::Inspection inspect_file(const std::string& path) {
+template <typename Look>
+inspect::Inspection look_at(const std::string& path, const Look& look) {
   show_progress("inspect", 0);
-  inspect::Inspection inspection =
-      inspect::inspect(path == "-" ? checkpoint::Source::standard_input() : checkpoint::Source::file(path));
+  inspect::Inspection inspection = look(open_input(path));
   clear_progress();
   return inspection;
 }
 
 void prepare(const Values& values) {
   tame_torch();
+  const std::string problem = enter_sandbox({});  // nothing is written
+  if (!problem.empty()) log_detail("the code of FILE runs without a sandbox: " + problem);
   for (const auto& library : values.libraries) checkpoint::load_operator_library(library);
 }
 
@@ -54,7 +57,7 @@ int print(const Facts& facts, const Values& values) {
   if (values.json) {
     std::cout << inspect::json_of(facts);
   } else {
-    for (const auto& line : inspect::lines_of(facts, options)) std::cout << line << '\n';
+    for (const auto& line : inspect::lines_of(facts, options)) std::cout << printable(line, options.color) << '\n';
   }
   return std::cout.flush() ? kExitConverted : kExitOutput;
 }
@@ -62,14 +65,14 @@ int print(const Facts& facts, const Values& values) {
 int run_inspect(const void* data) {
   const auto& values = *static_cast<const Values*>(data);
   prepare(values);
-  return print(inspect_file(values.files[0]), values);
+  return print(look_at(values.files[0], inspect::inspect), values);
 }
 
 int run_diff(const void* data) {
   const auto& values = *static_cast<const Values*>(data);
   prepare(values);
-  const inspect::Inspection before = inspect_file(values.files[0]);
-  return print(inspect::differences(before, inspect_file(values.files[1])), values);
+  const inspect::Inspection before = look_at(values.files[0], inspect::contents);
+  return print(inspect::differences(before, look_at(values.files[1], inspect::contents)), values);
 }
 
 }  // namespace
@@ -79,9 +82,7 @@ Command inspect_command() {
           "show methods, inputs, modules, operators, attention and devices of a checkpoint",
           [](CLI::App& app) -> std::shared_ptr<void> {
             auto values = declare_common(app, "FILE", 1);
-            app.add_option("--depth", values->depth, "levels of the module tree to show (2)")
-                ->type_name("N")
-                ->group("Options");
+            app.add_option("--depth", values->depth, "levels of the module tree to show (2)")->type_name("N");
             return values;
           },
           run_inspect};

@@ -56,10 +56,6 @@ ConvertOptions conversion_options(const Options& options) {
   return conversion;
 }
 
-checkpoint::Source open_input(const std::string& path) {
-  return path == "-" ? checkpoint::Source::standard_input() : checkpoint::Source::file(path);
-}
-
 std::optional<checkpoint::Destination> open_output(const Options& options, const checkpoint::Source& input) {
   if (options.dry_run) return std::nullopt;
   if (options.output == "-") return checkpoint::Destination::standard_output();
@@ -208,13 +204,9 @@ void run_and_catch(const Options& options, report::Report& report, const NoteSta
 // A batch reads each report from the descriptor that it gave us.
 void hand_over(const report::Report& report, int descriptor) {
   if (!write_all(descriptor, report::to_json(report))) {
-    throw Error(ErrorKind::kOutput, std::string("the report cannot be assumed to the batch: ") + std::strerror(errno));
+    throw Error(ErrorKind::kOutput, std::string("the report cannot be handed to the batch: ") + std::strerror(errno));
   }
 }
-
-}  // namespace
-
-namespace {
 
 WorkerLimits limits_of(const Options& options) {
   const auto pages = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
@@ -227,7 +219,7 @@ WorkerLimits limits_of(const Options& options) {
 void confine(const Options& options) {
   if (options.no_sandbox) return;
   std::vector<std::filesystem::path> writable;
-  if (options.report && options.verify) writable.push_back(checkpoint::Destination::folder_to_write(*options.report));
+  if (options.report && options.verify) writable.push_back(ReportFile::folder_of(*options.report));
   if (options.dump_graphs) {
     std::error_code failure;  // said by whoever writes there
     std::filesystem::create_directories(*options.dump_graphs, failure);
@@ -246,6 +238,10 @@ void tidy_up_after(const report::Report& report, const Options& options) {
 }
 
 }  // namespace
+
+checkpoint::Source open_input(const std::string& path) {
+  return path == "-" ? checkpoint::Source::standard_input() : checkpoint::Source::file(path);
+}
 
 void tame_torch() {
   static TorchWarnings warnings;

@@ -29,9 +29,8 @@ struct ModuleChange {
   std::vector<MethodChange> methods;
 };
 
-// The modules that differ, those of `before` in order and then what is new. Numbers that tell instances of a type
-// apart, and names of intermediate values, do not count as differences of their own: lines are compared as they are
-// printed.
+// The modules that differ, those of `before` in order and then what is new. Lines of code are compared as they are
+// printed, without the numbers that tell instances of a type apart.
 std::vector<ModuleChange> differences(const Inspection& before, const Inspection& after);
 
 }  // namespace flashconvert::inspect

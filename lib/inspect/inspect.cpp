@@ -5,15 +5,18 @@
 #include <torch/csrc/jit/serialization/python_print.h>
 
 #include <regex>
-#include <set>
 #include <sstream>
 #include <string_view>
 
 #include "checkpoint/checkpoint.h"
+#include "common/module_path.h"
 #include "convert/convert.h"
 #include "convert/operator_counts.h"
 #include "graph/function_with_graph.h"
+#include "graph/graph_facts.h"
+#include "graph/traversal.h"
 #include "report/format.h"
+#include "verify/dtypes.h"
 
 namespace flashconvert::inspect {
 namespace {
@@ -27,22 +30,14 @@ std::string without_mangling(const std::string& text) {
   return std::regex_replace(std::regex_replace(text, kMangled, ""), kPrefix, "");
 }
 
-std::string dtype_text(const at::Tensor& tensor) {
-  std::string dtype = c10::toString(tensor.scalar_type());
-  static const std::map<std::string, std::string> kNames = {
-      {"Float", "float32"}, {"Half", "float16"}, {"BFloat16", "bfloat16"}, {"Double", "float64"}, {"Long", "int64"},
-      {"Int", "int32"},     {"Bool", "bool"},    {"Short", "int16"},       {"Char", "int8"},      {"Byte", "uint8"}};
-  const auto found = kNames.find(dtype);
-  return found == kNames.end() ? dtype : found->second;
-}
-
 std::uint64_t content_hash(const at::Tensor& tensor) {
   const at::Tensor whole = tensor.contiguous();
   return std::hash<std::string_view>()({static_cast<const char*>(whole.const_data_ptr()), whole.nbytes()});
 }
 
 std::string value_text(const c10::IValue& value) {
-  if (value.isTensor()) return dtype_text(value.toTensor()) + report::shape_text(value.toTensor().sizes().vec());
+  if (value.isTensor())
+    return verify::dtype_name(value.toTensor().scalar_type()) + report::shape_text(value.toTensor().sizes().vec());
   std::ostringstream text;
   text << value;
   return text.str();
@@ -57,12 +52,11 @@ std::string code_of(const torch::jit::Function& function) {
 }
 
 void count_devices(const torch::jit::Block* block, std::map<std::string, std::int64_t>& devices) {
-  for (const torch::jit::Node* node : block->nodes()) {
-    for (const torch::jit::Block* inner : node->blocks()) count_devices(inner, devices);
-    if (node->kind() != c10::prim::Constant || node->outputs().empty()) continue;
+  for_each_node(block, [&](const torch::jit::Node* node) {
+    if (node->kind() != c10::prim::Constant) return;
     const auto value = torch::jit::toIValue(node->output());
     if (value && value->isDevice()) ++devices[value->toDevice().str()];
-  }
+  });
 }
 
 class Tree {
@@ -81,7 +75,7 @@ private:
     for (const auto& tensor : module.parameters(/*recurse=*/false)) note(tensor, storages);
     for (const auto& tensor : module.buffers(/*recurse=*/false)) note(tensor, storages);
     for (const auto& child : module.named_children()) {
-      storages.merge(add(child.value, path.empty() ? child.name : path + "." + child.name));
+      storages.merge(add(child.value, join_path(path, child.name)));
     }
     for (const auto& storage : storages) inspection_.modules[place].bytes += storage.second;
     return storages;
@@ -95,7 +89,7 @@ private:
   ModuleFacts own_facts(const Module& module, const std::string& path) {
     ModuleFacts facts;
     facts.path = path;
-    facts.type = without_mangling(module.type()->name()->qualifiedName());
+    facts.type = class_name(module.type());
     for (const auto& entry : module.named_parameters(false)) add_tensor(facts, entry.name, entry.value, true);
     for (const auto& entry : module.named_buffers(false)) add_tensor(facts, entry.name, entry.value, false);
     for (const auto& method : module.get_methods()) {
@@ -109,9 +103,10 @@ private:
 
   void add_tensor(ModuleFacts& facts, const std::string& name, const at::Tensor& tensor, bool is_parameter) {
     if (!tensor.defined()) return;
-    const std::string path = facts.path.empty() ? name : facts.path + "." + name;
-    facts.tensors.push_back({name, dtype_text(tensor), tensor.sizes().vec(), checkpoint_.devices.of(tensor, path).str(),
-                             static_cast<std::int64_t>(tensor.nbytes()), is_parameter, content_hash(tensor)});
+    const std::string path = join_path(facts.path, name);
+    facts.tensors.push_back({name, verify::dtype_name(tensor.scalar_type()), tensor.sizes().vec(),
+                             checkpoint_.devices.of(tensor, path).str(), static_cast<std::int64_t>(tensor.nbytes()),
+                             is_parameter, content_hash(tensor)});
   }
 
   const checkpoint::Checkpoint& checkpoint_;
@@ -142,20 +137,21 @@ std::vector<MethodFacts> methods_of(const checkpoint::Checkpoint& checkpoint) {
 
 }  // namespace
 
-Inspection inspect(const checkpoint::Source& source) {
+Inspection contents(const checkpoint::Source& source) {
   Inspection inspection;
-  {
-    const checkpoint::Checkpoint checkpoint = source.load();
-    inspection.file = checkpoint.file;
-    inspection.methods = methods_of(checkpoint);
-    inspection.operators = count_operators(checkpoint.module);
-    Tree(checkpoint, inspection);
-  }
+  const checkpoint::Checkpoint checkpoint = source.load();
+  inspection.plan.input = checkpoint.file;
+  inspection.plan.operators_before = count_operators(checkpoint.module);
+  inspection.methods = methods_of(checkpoint);
+  Tree(checkpoint, inspection);
+  return inspection;
+}
+
+Inspection inspect(const checkpoint::Source& source) {
+  Inspection inspection = contents(source);
   ConvertOptions plan;
   plan.dry_run = true;
-  ConvertResult planned = convert(source, nullptr, plan, [](const std::string&, double) {});
-  inspection.attention = std::move(planned.report.attention);
-  inspection.folded = std::move(planned.report.folded);
+  inspection.plan = convert(source, nullptr, plan, [](const std::string&, double) {}).report;
   return inspection;
 }
 

@@ -39,16 +39,17 @@ struct MethodFacts {
 };
 
 struct Inspection {
-  report::FileFacts file;
+  report::Report plan;               // the file, its operators, and what a conversion would do with it
   std::vector<MethodFacts> methods;  // of the root
   std::vector<ModuleFacts> modules;  // each after the one around it
-  std::map<std::string, std::int64_t> operators;
   std::map<std::string, std::int64_t> devices_in_code;  // "cuda:0" to the number of places that name it
-  std::vector<report::AttentionEntry> attention;        // as a dry run finds it
-  std::vector<report::FoldEntry> folded;
 };
 
-// Throws Error(kInput) for what is no TorchScript checkpoint.
+// What the file holds, without the plan's attention and weights. Throws Error(kInput) for what is no TorchScript
+// checkpoint.
+Inspection contents(const checkpoint::Source& source);
+
+// With them, by a dry run.
 Inspection inspect(const checkpoint::Source& source);
 
 }  // namespace flashconvert::inspect

@@ -31,13 +31,10 @@ Json side(const std::string& line, bool has_it) { return has_it ? Json(line) : J
 
 std::string json_of(const Inspection& inspection) {
   // What a report says of attention and weights, in the words of its contract.
-  report::Report plan;
-  plan.attention = inspection.attention;
-  plan.folded = inspection.folded;
-  const Json report = Json::parse(report::to_json(plan));
+  const Json report = Json::parse(report::to_json(inspection.plan));
 
   Json json = {{"schema", 1}};
-  const report::FileFacts& file = inspection.file;
+  const report::FileFacts& file = inspection.plan.input;
   json["file"] = {{"path", file.path}, {"bytes", file.bytes}, {"sha256", file.sha256}};
   json["methods"] = Json::array();
   for (const auto& method : inspection.methods) {
@@ -45,7 +42,7 @@ std::string json_of(const Inspection& inspection) {
   }
   json["modules"] = Json::array();
   for (const auto& module : inspection.modules) json["modules"].push_back(module_json(module));
-  json["operators"] = inspection.operators;
+  json["operators"] = inspection.plan.operators_before;
   json["devices_in_code"] = inspection.devices_in_code;
   json["attention"] = report["attention"];
   json["folded"] = report["folded"];

@@ -3,13 +3,12 @@
 
 #include "inspect/writers.h"
 #include "report/format.h"
+#include "report/text_parts.h"
 #include "report/wrap.h"
 #include "report/writers.h"
 
 namespace flashconvert::inspect {
 namespace {
-
-constexpr std::size_t kLabel = 10;
 
 std::string padded(std::string text, std::size_t width) {
   const std::size_t shown = report::shown_width(text);
@@ -20,7 +19,7 @@ class Sheet {
 public:
   explicit Sheet(std::size_t width) : width_(width) {}
   void add(const std::string& label, const std::string& text) {
-    for (auto& line : report::wrapped(padded(label, kLabel) + text, width_, kLabel + 2))
+    for (auto& line : report::wrapped(report::labelled(label, text), width_, report::kLabelWidth + 2))
       all_.push_back(std::move(line));
   }
   std::vector<std::string> take() { return std::move(all_); }
@@ -82,7 +81,8 @@ void add_devices(Sheet& lines, const Inspection& inspection) {
 }
 
 void add_operators(Sheet& lines, const Inspection& inspection) {
-  std::vector<std::pair<std::string, std::int64_t>> sorted(inspection.operators.begin(), inspection.operators.end());
+  std::vector<std::pair<std::string, std::int64_t>> sorted(inspection.plan.operators_before.begin(),
+                                                           inspection.plan.operators_before.end());
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   std::string text;
   for (const auto& [name, count] : sorted) text += (text.empty() ? "" : ", ") + name + "\u00a0" + std::to_string(count);
@@ -93,17 +93,15 @@ void add_operators(Sheet& lines, const Inspection& inspection) {
 
 std::vector<std::string> lines_of(const Inspection& inspection, const LineOptions& options) {
   Sheet lines(options.width);
-  lines.add("file", inspection.file.path + ", " + report::human_bytes(inspection.file.bytes));
-  lines.add("SHA-256", inspection.file.sha256);
+  lines.add("file", inspection.plan.input.path + ", " + report::human_bytes(inspection.plan.input.bytes));
+  lines.add("SHA-256", inspection.plan.input.sha256);
   add_methods(lines, inspection);
   add_modules(lines, inspection, options.depth);
   add_devices(lines, inspection);
   add_operators(lines, inspection);
   std::vector<std::string> all = lines.take();
 
-  report::Report plan;
-  plan.attention = inspection.attention;
-  plan.folded = inspection.folded;
+  const report::Report& plan = inspection.plan;
   report::TextOptions text;
   text.width = options.width;
   text.color = options.color;
