@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include "common/error.h"
 #include "common/log.h"
@@ -24,7 +25,7 @@ struct Values {
   std::string output;
 };
 
-// The .json files below each folder, in the order of their names, and the files themselves.
+// The files, and the .json files below each folder, the oldest first.
 std::vector<fs::path> report_files(const std::vector<std::string>& paths, const fs::path& output) {
   std::vector<fs::path> files;
   std::error_code ignored;
@@ -39,7 +40,10 @@ std::vector<fs::path> report_files(const std::vector<std::string>& paths, const 
       const bool is_output = fs::equivalent(entry.path(), output, ignored);
       if (entry.is_regular_file() && entry.path().extension() == ".json" && !is_output) files.push_back(entry.path());
     }
-    std::sort(files.begin() + static_cast<std::ptrdiff_t>(first), files.end());
+    std::sort(files.begin() + static_cast<std::ptrdiff_t>(first), files.end(), [](const auto& a, const auto& b) {
+      std::error_code gone;
+      return std::make_pair(fs::last_write_time(a, gone), a) < std::make_pair(fs::last_write_time(b, gone), b);
+    });
   }
   return files;
 }
@@ -71,7 +75,7 @@ int merge_reports(const void* data) {
     throw Error(ErrorKind::kInput, "no report was found", "Reports are files that --report made, .json.");
   const report::Merged merged = report::merge(reports);
   for (const auto& line : report::merged_lines(merged)) log_info(line);
-  file.write_text(ending == ".json" ? report::merged_json(merged) : report::merged_html(merged));
+  file.write(ending == ".json" ? report::merged_json(merged) : report::merged_html(merged));
   return kExitConverted;
 }
 
@@ -85,8 +89,7 @@ Command merge_reports_command() {
             app.add_option("PATH", values->paths)->required();
             app.add_option("-o,--output", values->output, "the merged report; .json or .html by its ending")
                 ->type_name("FILE")
-                ->required()
-                ->group("Options");
+                ->required();
             return values;
           },
           merge_reports};

@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 
@@ -51,82 +52,65 @@ void declare_files(CLI::App& app, Raw& raw, Options& options) {
 }
 
 void declare_conversion(CLI::App& app, Options& options) {
-  const char* group = "Conversion";
+  app.option_defaults()->group("Conversion");
   app.add_option("--backend", options.backend,
                  "flash: fused sites call flashconvert::attention, which needs its library to load;\n"
                  "portable: they call torch's own operators alone (flash)")
-      ->type_name("flash|portable")
-      ->group(group);
+      ->type_name("flash|portable");
   app.add_option("--only", options.only, "convert only modules whose path matches, and what is below them; repeatable")
       ->type_name("GLOB")
-      ->allow_extra_args(false)
-      ->group(group);
+      ->allow_extra_args(false);
   app.add_option("--skip", options.skip, "leave modules alone whose path matches, and what is below them; repeatable")
       ->type_name("GLOB")
-      ->allow_extra_args(false)
-      ->group(group);
-  app.add_flag("--no-fold", options.no_fold, "leave reparameterised weights alone")->group(group);
-  app.add_flag("--no-pack", options.no_pack, "leave separate query, key and value projections alone")->group(group);
+      ->allow_extra_args(false);
+  app.add_flag("--no-fold", options.no_fold, "leave reparameterised weights alone");
+  app.add_flag("--no-pack", options.no_pack, "leave separate query, key and value projections alone");
   app.add_flag("--dry-run", options.dry_run,
                "print the plan (every site and weight with its reason), the operators that the result\n"
-               "needs, and operator counts before and after; write nothing; OUTPUT may be left out")
-      ->group(group);
-  app.add_flag("--strict", options.strict, "exit 3 when any attention site was left unfused")->group(group);
+               "needs, and operator counts before and after; write nothing; OUTPUT may be left out");
+  app.add_flag("--strict", options.strict, "exit 3 when any attention site was left unfused");
 }
 
 void declare_verification(CLI::App& app, Raw& raw, Options& options) {
-  const char* group = "Verification";
-  app.add_flag("--verify", options.verify, "prove parity with the original; nothing is written if it fails")
-      ->group(group);
+  app.option_defaults()->group("Verification");
+  app.add_flag("--verify", options.verify, "prove parity with the original; nothing is written if it fails");
   app.add_flag("--revert-failing", options.revert_failing,
-               "with --verify: leave the sites that fail as they were, and convert the rest")
-      ->group(group);
+               "with --verify: leave the sites that fail as they were, and convert the rest");
   app.add_option("--inputs", raw.inputs_file, "tensors saved by torch.save: one tuple, or a list of tuples")
-      ->type_name("FILE")
-      ->group(group);
+      ->type_name("FILE");
   app.add_option("--input-spec", options.input_specs,
                  "what to draw, once per argument: \"float16[8,3,224,224]\", \"ids:int64[2,128]{0..30521}\"")
       ->type_name("SPEC")
-      ->allow_extra_args(false)
-      ->group(group);
+      ->allow_extra_args(false);
   app.add_option("--device", options.device, "where verification and timing run (auto: the GPU if there is one)")
-      ->type_name("auto|cpu|cuda[:N]")
-      ->group(group);
-  app.add_flag("--bench", options.bench, "time original and converted on the verification inputs")->group(group);
+      ->type_name("auto|cpu|cuda[:N]");
+  app.add_flag("--bench", options.bench, "time original and converted on the verification inputs");
 }
 
 void declare_limits(CLI::App& app, Raw& raw, Options& options) {
-  const char* group = "Limits";
+  app.option_defaults()->group("Limits");
   app.add_option("--max-memory", raw.max_memory,
                  "end a file's conversion (exit 7) that needs more of its own, in bytes or with K, M, G, T\n"
                  "(the memory of the machine)")
-      ->type_name("SIZE")
-      ->group(group);
+      ->type_name("SIZE");
   app.add_option("--max-time", raw.max_time, "end a file's conversion (exit 7) that takes longer (no limit)")
-      ->type_name("SECONDS")
-      ->group(group);
+      ->type_name("SECONDS");
   app.add_flag("--no-sandbox", options.no_sandbox,
-               "let the code of INPUT and of --load-library write anywhere, not in OUTPUT's folder alone")
-      ->group(group);
+               "let the code of INPUT and of --load-library write anywhere, not in OUTPUT's folder alone");
 }
 
 void declare_messages(CLI::App& app, Raw& raw, Options& options) {
-  const char* group = "Messages";
-  app.add_option("--report", raw.report, "write a report; .json or .html by its ending")
-      ->type_name("FILE")
-      ->group(group);
+  app.option_defaults()->group("Messages");
+  app.add_option("--report", raw.report, "write a report; .json or .html by its ending")->type_name("FILE");
   app.add_option("--dump-graphs", raw.dump_graphs,
                  "write the model's graphs after each stage, one file a stage and method (a batch: in DIR/NAME)")
-      ->type_name("DIR")
-      ->group(group);
-  app.add_flag("--quiet", raw.quiet, "errors only")->group(group);
-  app.add_flag("--verbose", raw.verbose, "every weight, every compared output, full texts of internal errors")
-      ->group(group);
+      ->type_name("DIR");
+  app.add_flag("--quiet", raw.quiet, "errors only");
+  app.add_flag("--verbose", raw.verbose, "every weight, every compared output, full texts of internal errors");
   app.add_flag("--version", raw.version,
                "versions of flashconvert and torch, and the kernels in the build; with --verbose\nwhat a report of a "
-               "fault needs: system, processor, GPU, driver")
-      ->group(group);
-  app.set_help_flag("-h,--help", "this text")->group(group);
+               "fault needs: system, processor, GPU, driver");
+  app.set_help_flag("-h,--help", "this text");
   app.add_option("--report-descriptor", options.report_descriptor)->group("");
 }
 
@@ -156,17 +140,25 @@ std::uint64_t parse_memory(const std::string& text) {
   return number << shift;
 }
 
+// Of as many digits as a batch gives its conversions.
 double parse_seconds(const std::string& text) {
-  const bool digits = !text.empty() && text.size() <= 9 && text.find_first_not_of("0123456789.") == std::string::npos &&
+  const bool digits = !text.empty() && text.size() <= std::to_string(1e9).size() &&
+                      text.find_first_not_of("0123456789.") == std::string::npos &&
                       std::count(text.begin(), text.end(), '.') <= 1 && text != ".";
   const double seconds = digits ? std::stod(text) : 0;
   if (seconds <= 0) refuse("--max-time " + text + ": expected a number of seconds");
   return seconds;
 }
 
+// A number of at most so many digits; 0 for any other text.
+int whole_number(const std::string& text, std::size_t most_digits) {
+  const bool is_number =
+      !text.empty() && text.size() <= most_digits && text.find_first_not_of("0123456789") == std::string::npos;
+  return is_number ? std::stoi(text) : 0;
+}
+
 int parse_jobs(const std::string& text) {
-  const bool digits = !text.empty() && text.size() <= 4 && text.find_first_not_of("0123456789") == std::string::npos;
-  const int jobs = digits ? std::stoi(text) : 0;
+  const int jobs = whole_number(text, 4);
   if (jobs < 1) refuse("--jobs " + text + ": expected a number from 1 to 9999");
   return jobs;
 }
@@ -174,14 +166,9 @@ int parse_jobs(const std::string& text) {
 // "3/8"
 Shard parse_shard(const std::string& text) {
   const std::size_t slash = text.find('/');
-  const auto number = [](const std::string& digits) {
-    const bool is_number =
-        !digits.empty() && digits.size() <= 6 && digits.find_first_not_of("0123456789") == std::string::npos;
-    return is_number ? std::stoi(digits) : 0;
-  };
   Shard shard;
-  shard.number = number(text.substr(0, slash));
-  shard.count = slash == std::string::npos ? 0 : number(text.substr(slash + 1));
+  shard.number = whole_number(text.substr(0, slash), 6);
+  shard.count = slash == std::string::npos ? 0 : whole_number(text.substr(slash + 1), 6);
   if (shard.number < 1 || shard.number > shard.count) {
     refuse("--shard " + text + ": expected I/N, the I-th of N parts, as in 1/8 to 8/8");
   }
@@ -263,7 +250,8 @@ std::vector<std::string> arguments_for_one(const Options& batch, const std::stri
   add_flag(batch.no_fold, "--no-fold");
   add_flag(batch.no_pack, "--no-pack");
   add_each("--load-library", batch.load_libraries);
-  if (batch.dump_graphs) add("--dump-graphs", *batch.dump_graphs + "/" + std::filesystem::path(input).stem().string());
+  if (batch.dump_graphs)
+    add("--dump-graphs", *batch.dump_graphs + "/" + std::filesystem::path(input).filename().string());
   add_flag(batch.dry_run, "--dry-run");
   add_flag(batch.no_sandbox, "--no-sandbox");
   if (batch.max_memory != 0) add("--max-memory", std::to_string(batch.max_memory));

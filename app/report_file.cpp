@@ -26,14 +26,19 @@ bool write_all(int descriptor, const std::string& content) {
 ReportFile::ReportFile(std::string path) : path_(std::move(path)) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path_, ignored)) fail(std::strerror(EISDIR));
-  if (std::filesystem::exists(path_, ignored) && ::access(path_.c_str(), W_OK) != 0) fail(std::strerror(errno));
-  const std::filesystem::path folder = path_.parent_path().empty() ? "." : path_.parent_path();
+  const bool exists = std::filesystem::exists(path_, ignored);
+  if (exists && !std::filesystem::is_regular_file(path_, ignored)) fail("it is not a regular file");  // not a device
+  if (exists && ::access(path_.c_str(), W_OK) != 0) fail(std::strerror(errno));
   try {
-    file_.emplace(folder, path_.filename().string());
+    file_.emplace(folder_of(path_), path_.filename().string());
   } catch (const Error& error) {
     const std::string_view what = error.what();
     fail(what.substr(0, what.find('\n')));  // the advice is for those who save a checkpoint
   }
+}
+
+std::filesystem::path ReportFile::folder_of(const std::filesystem::path& path) {
+  return path.parent_path().empty() ? "." : path.parent_path();
 }
 
 bool ReportFile::wants_json() const { return path_.extension() == ".json"; }

@@ -15,17 +15,19 @@ namespace flashconvert::app {
 
 class ReportFile {
 public:
+  // Where the report's file is made, to be moved to `path`.
+  static std::filesystem::path folder_of(const std::filesystem::path& path);
+
   // Opens a temporary file beside `path`. Throws Error(kOutput) when that is impossible.
   explicit ReportFile(std::string path);
 
   // Writes the reports in the form that the path's ending asks for: one report, or a batch's. Throws Error(kOutput).
   void write_one(const report::Report& report);
-  void write_text(const std::string& content) { write(content); }
+  void write(const std::string& content);
   void write_batch(const std::vector<report::Report>& reports);
 
 private:
   bool wants_json() const;
-  void write(const std::string& content);
   [[noreturn]] void fail(std::string_view reason) const;
 
   std::filesystem::path path_;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 
@@ -74,10 +75,15 @@ std::vector<std::string> deciding_options(const Options& options) {
   std::vector<std::string> deciding;
   for (const auto& argument : arguments_for_one(options, "", "", -1)) {
     if (argument == "--") break;
-    const bool is_about_messages = argument == "--force" || argument == "--quiet" || argument == "--verbose";
-    const bool is_inputs = argument.rfind("--inputs=", 0) == 0;
-    if (is_inputs) deciding.push_back("--inputs=" + digest_or_unreadable(*options.inputs_file));
-    if (!is_inputs && !is_about_messages && argument.rfind("--report-descriptor", 0) != 0) deciding.push_back(argument);
+    const std::string name = argument.substr(0, argument.find('='));
+    static const std::set<std::string> kDecideNothing{
+        "--force",      "--quiet",    "--verbose",    "--dump-graphs",
+        "--max-memory", "--max-time", "--no-sandbox", "--report-descriptor"};
+    if (name == "--inputs") {
+      deciding.push_back(name + "=" + digest_or_unreadable(*options.inputs_file));
+    } else if (kDecideNothing.count(name) == 0) {
+      deciding.push_back(argument);
+    }
   }
   return deciding;
 }
@@ -108,22 +114,32 @@ report::Report interrupted_report(const std::string& input, const std::vector<st
 }
 
 FolderLock::FolderLock(const std::string& folder, const std::optional<Shard>& shard) {
-  const std::string name =
-      shard ? ".flashconvert-" + std::to_string(shard->number) + "-of-" + std::to_string(shard->count) + ".lock"
-            : ".flashconvert.lock";
-  const std::string path = (fs::path(folder) / name).string();
-  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) throw Error(ErrorKind::kOutput, path + " cannot be made: " + std::strerror(errno));
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
-  const int error = errno;
-  ::close(descriptor_);
-  if (error != EWOULDBLOCK) throw Error(ErrorKind::kOutput, path + " cannot be locked: " + std::strerror(error));
-  throw Error(ErrorKind::kOutput,
-              "another run is converting " + (shard ? "this shard" : std::string("this batch")) + " into " + folder,
-              "Wait for it to end, or give each run a --shard of its own.");
+  const auto take = [&](const std::string& name, int kind) {
+    const std::string path = (fs::path(folder) / name).string();
+    const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor < 0) throw Error(ErrorKind::kOutput, path + " cannot be made: " + std::strerror(errno));
+    descriptors_.push_back(descriptor);
+    if (::flock(descriptor, kind | LOCK_NB) == 0) return;
+    if (errno != EWOULDBLOCK) throw Error(ErrorKind::kOutput, path + " cannot be locked: " + std::strerror(errno));
+    throw Error(ErrorKind::kOutput,
+                "another run is converting " + (shard ? "this shard" : std::string("this batch")) + " into " + folder,
+                "Wait for it to end, or give each run a --shard of its own.");
+  };
+  try {
+    take(".flashconvert.lock", shard ? LOCK_SH : LOCK_EX);
+    if (!shard) return;
+    take(".flashconvert-" + std::to_string(shard->number) + "-of-" + std::to_string(shard->count) + ".lock", LOCK_EX);
+  } catch (const Error&) {
+    release();
+    throw;
+  }
 }
 
-FolderLock::~FolderLock() { ::close(descriptor_); }
+void FolderLock::release() {
+  for (const int descriptor : descriptors_) ::close(descriptor);
+}
+
+FolderLock::~FolderLock() { release(); }
 
 bool is_in_shard(const std::string& input, const Shard& shard) {
   const std::string name = fs::path(input).filename().string();

@@ -29,8 +29,8 @@ bool is_of_a_batch(const std::string& output);
 // The report of a conversion that is under way.
 report::Report interrupted_report(const std::string& input, const std::vector<std::string>& options);
 
-// One run at a time converts a shard into a folder. Held as long as the object lives, also by a process that is killed
-// no longer. Throws Error(kOutput) when another run holds it.
+// One run at a time converts a shard into a folder, and none beside one of all inputs. Held until the object or its
+// process ends, however that ends. Throws Error(kOutput) when another run holds it.
 class FolderLock {
 public:
   FolderLock(const std::string& folder, const std::optional<Shard>& shard);
@@ -39,7 +39,8 @@ public:
   ~FolderLock();
 
 private:
-  int descriptor_ = -1;
+  void release();
+  std::vector<int> descriptors_;
 };
 
 // Whether `input` belongs to the shard: by its file name, so that it is the same on every machine and under every

@@ -55,6 +55,7 @@ private:
 
 [[noreturn]] void work(pid_t parent, int descriptor, SharedStage& stage,
                        const std::function<report::Report(const NoteStage&)>& convert) {
+  checkpoint::forget_temporary_files();
   reset_signals();
   clean_up_on_signals();
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -119,6 +120,14 @@ private:
   std::string reason_;
 };
 
+std::optional<report::Report> parsed_report(const std::string& text) {
+  try {
+    return report::from_json(text);
+  } catch (const std::runtime_error&) {
+    return std::nullopt;
+  }
+}
+
 // The report of a worker that left none.
 report::Report report_of_the_dead(report::Report report, int status, const std::string& reason,
                                   const std::string& stage) {
@@ -161,10 +170,10 @@ WorkerResult run_in_worker(const report::Report& started, const WorkerLimits& li
   const int status = watch.wait();
   WorkerResult result;
   result.signal = watch.signal();
-  try {
-    if (!watch.reason().empty() || !WIFEXITED(status)) throw std::runtime_error("it did not end by itself");
-    result.report = report::from_json(report_file.contents());
-  } catch (const std::runtime_error&) {
+  const bool ended_by_itself = watch.reason().empty() && WIFEXITED(status);
+  if (auto report = ended_by_itself ? parsed_report(report_file.contents()) : std::nullopt) {
+    result.report = std::move(*report);
+  } else {
     result.was_cut_short = true;
     result.report = report_of_the_dead(started, status, watch.reason(), stage.get());
   }

@@ -22,11 +22,10 @@ double total_seconds(const Report& report) {
 }
 
 std::vector<Report> last_of_each(const std::vector<Report>& reports) {
-  std::map<std::pair<std::string, std::string>, std::size_t> places;
+  std::map<std::string, std::size_t> places;
   std::vector<Report> kept;
   for (const auto& report : reports) {
-    const std::string content = report.input.sha256.empty() ? report.input.path : report.input.sha256;
-    const auto [place, is_new] = places.emplace(std::make_pair(report.input.path, content), kept.size());
+    const auto [place, is_new] = places.emplace(report.input.path, kept.size());
     if (is_new) kept.push_back(report);
     if (!is_new) kept[place->second] = report;
   }

@@ -11,7 +11,7 @@
 namespace flashconvert::report {
 
 struct Merged {
-  std::vector<Report> reports;  // one for each input and output, the last that was given
+  std::vector<Report> reports;  // one for each input, the last that was given
   std::int64_t failed = 0;      // exit code other than 0
   std::int64_t sites = 0, fused = 0, weights = 0, folded = 0;
   double seconds = 0;                                         // of all stages of all files

@@ -24,7 +24,8 @@ from program import (
 )
 
 OPTIONS = """--verify --revert-failing --inputs --input-spec --device --backend --only --skip --no-fold --no-pack --dry-run
---bench --load-library --report --strict --force --jobs --output-dir --quiet --verbose --version --help""".split()
+--bench --load-library --report --strict --force --jobs --output-dir --quiet --verbose --version --help
+--resume --shard --max-memory --max-time --no-sandbox --dump-graphs""".split()
 
 
 class Usage(ProgramTest):
@@ -38,13 +39,28 @@ class Usage(ProgramTest):
         text = self.convert("--help").stdout.decode()
         for option in OPTIONS:
             self.assertRegex(text, rf"(?m)^ +(-h,)?{option}\b")
-        for code in range(7):
+        for code in range(8):
             self.assertRegex(text, rf"(?m)^  {code}  [\w-]")
         examples = text[text.index("Examples:") :]
         self.assertEqual(len(re.findall(r"(?m)^    flashconvert ", examples)), 3)
-        for group in ("Files:", "Conversion:", "Verification:", "Messages:"):
+        for group in ("Files:", "Conversion:", "Verification:", "Limits:", "Messages:"):
             self.assertIn(group, text)
         self.assertNotIn("--report-descriptor", text)
+
+    def test_the_version_in_full_names_what_a_fault_report_needs(self):
+        text = self.convert("--version", "--verbose").stdout.decode()
+        for label in ("compiler", "LibTorch", "operators", "system", "processor", "GPU", "environment"):
+            self.assertRegex(text, rf"(?mi)^{label}\b")
+
+    def test_graphs_are_dumped_after_each_stage(self):
+        graphs = self.folder / "graphs"
+        self.convert(self.encoder, self.output, "--dump-graphs", graphs)
+        stages = sorted(path.name for path in graphs.iterdir())
+        self.assertEqual(stages, ["0-load", "1-fold", "2-specialise", "3-survey", "4-rewrite"])
+        read = {stage: "".join(path.read_text() for path in (graphs / stage).iterdir()) for stage in stages}
+        self.assertNotIn("flashconvert::attention", read["2-specialise"])
+        self.assertIn("flashconvert::attention", read["4-rewrite"])
+        self.assertRegex(read["3-survey"], r"(?s)aten::softmax.*flashconvert::attention|flashconvert::attention.*aten::softmax")
 
     def test_the_examples_of_help_are_valid(self):
         text = self.convert("--help").stdout.decode()
@@ -156,13 +172,14 @@ class ExitCodes(ProgramTest):
         self.assert_same_function(self.encoder, self.output)
 
     def test_6_report_cannot_be_written_is_found_before_the_work(self):
-        for report in (self.folder / "missing" / "report.json", self.folder / "folder.json"):
+        (self.folder / "folder.json").mkdir()
+        os.mkfifo(self.folder / "pipe.json")  # as a device, it must not be replaced
+        for report in (self.folder / "missing" / "report.json", self.folder / "folder.json", self.folder / "pipe.json"):
             with self.subTest(report.name):
-                (self.folder / "folder.json").mkdir(exist_ok=True)
                 done = self.convert(self.encoder, self.output, "--report", report, code=6)
                 self.assertIn(f"the report {report} cannot be written", done.stderr)
                 self.assertNotIn("fused", done.stderr)
-                self.assert_only("folder.json")
+                self.assert_only("folder.json", "pipe.json")
 
     def test_interrupted(self):
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):

@@ -57,6 +57,13 @@ class Resume(Fleet):
         said = self.batch("--resume", "--no-fold")
         self.assertIn(f"--resume: 0 of {self.FILES}", said)
 
+    def test_options_that_only_tell_do_not_convert_again(self):
+        self.batch("--resume", "--max-time", "600", "--dump-graphs", self.folder / "graphs")
+        self.assertEqual(len(list((self.folder / "graphs").iterdir())), self.FILES)
+        said = self.batch("--resume", "--max-time", "600.0", "--jobs", "2", "--quiet", "--dump-graphs", self.folder / "other")
+        self.assertEqual(said, "")
+        self.assertFalse((self.folder / "other").exists())
+
     def test_a_file_that_no_batch_wrote_is_not_replaced_however_often(self):
         self.output.mkdir()
         (self.output / "4.pt").write_bytes(b"precious")
@@ -92,8 +99,16 @@ class Resume(Fleet):
         with open(self.output / ".flashconvert.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             said = self.batch("--resume", code=6)
+            self.batch("--resume", "--shard", "1/2", code=6)
         self.assertIn("another run is converting this batch into", said)
         self.batch("--resume")
+
+    def test_shards_run_beside_each_other_and_not_beside_the_whole(self):
+        self.output.mkdir()
+        with open(self.output / ".flashconvert.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            self.batch("--resume", "--shard", "1/2")
+            self.batch("--resume", code=6)
 
     def test_it_needs_a_batch(self):
         self.assertEqual(run(self.encoder, self.folder / "x.pt", "--resume").returncode, 2)
@@ -136,6 +151,11 @@ class Merge(Fleet):
         self.assertEqual((facts["totals"]["fused"], facts["totals"]["sites"]), (6, 7))
         self.assertEqual([entry["path"] for entry in facts["failed"]], [str(self.inputs / "broken.pt")])
         self.assertEqual([entry["sites"] for entry in facts["unfused"]], [1])
+        shutil.copy(self.encoder, self.inputs / "broken.pt")
+        self.batch("--resume")
+        self.assertEqual(run("merge-reports", self.output, "-o", merged).returncode, 0)
+        mended = json.loads(merged.read_text())
+        self.assertEqual((mended["totals"]["files"], mended["totals"]["failed"]), (5, 0))
         times = [entry["seconds"] for entry in facts["slowest"]]
         self.assertEqual(times, sorted(times, reverse=True))
         self.assertEqual(len(facts["reports"]), 5)
