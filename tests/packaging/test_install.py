@@ -183,7 +183,7 @@ class ManualAndCompletions(unittest.TestCase):
         script = f"""
             zmodload zsh/zpty
             zpty shell zsh -f
-            zpty -w shell 'fpath=({self.share} $fpath); autoload -U compinit; compinit -u -d /dev/null; PS1=; bindkey "^I" complete-word'
+            zpty -w shell 'fpath=({self.share} $fpath); autoload -U compinit; compinit -u -D; PS1=; bindkey "^I" complete-word'
             zpty -w shell 'report() {{ print -r -- "<$BUFFER>"; BUFFER=; zle accept-line }}; zle -N report; bindkey "^X" report'
             sleep 2
             zpty -w -n shell $'flashconvert --revert\\t\\x18'

@@ -48,6 +48,10 @@ class OutputError(ConversionError):
     exit_code = 6
 
 
-BY_EXIT_CODE = {
-    error.exit_code: error for error in (InternalError, UsageError, UnfusedError, InputError, ParityError, OutputError)
-}
+class LimitError(ConversionError):
+    """The conversion needed more memory, or took longer, than it may."""
+
+    exit_code = 7
+
+
+BY_EXIT_CODE = {error.exit_code: error for error in ConversionError.__subclasses__()}
