@@ -188,6 +188,7 @@ class Mutator:
             indent + "x : " + "List[" * depth + "int" + "]" * depth,
             "\n".join(indent + " " * i + "if True:" for i in range(min(depth, 2000))),
             indent + "if a:\n" + (indent + "elif b:\n" + indent + "  c\n") * min(depth, 5000),
+            indent + "# type: " + "(" * depth + "int" + ")" * depth,
             indent + "x = '" + "(" * depth + "'",
         )))
         return self.with_record(index, "\n".join(lines).encode())
