@@ -11,6 +11,7 @@ fused, and why the others had none. Exit code 1 where anything differs. --reduce
 
 import argparse
 import collections
+import contextlib
 import os
 import pathlib
 import re
@@ -62,9 +63,9 @@ def worker(connection, program: pathlib.Path, mode: str, models: pathlib.Path, r
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     torch.ops.load_library(operators_of(program))
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as tidy:
         folder = pathlib.Path(name)
-        converter = Converter(program, folder)
+        converter = tidy.enter_context(contextlib.closing(Converter(program, folder)))
         if mode == "mutate":
             import mutation
 

@@ -104,14 +104,14 @@ RETURN = "        return torch.softmax(s, -1) @ v\n"
 
 
 class Comparison(unittest.TestCase):
-    def kinds(self, converted: str) -> set[str]:
-        """The kinds of difference that are found where a conversion of PLAIN gives this model."""
+    def kinds(self, converted: str, original: str = PLAIN) -> set[str]:
+        """The kinds of difference that are found where a conversion of the original gives this model."""
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
             namespace = {**standalone.DEFAULTS, **namespace_of(converted, "<converted>")}
             torch.jit.save(export(namespace), folder / "other.pt")
-            script = namespace_of(PLAIN, "<plain>")
-            return set(standalone.judge(script, PLAIN, OtherModel(folder / "other.pt"), folder).differences)
+            script = namespace_of(original, "<original>")
+            return set(standalone.judge(script, original, OtherModel(folder / "other.pt"), folder).differences)
 
     def test_a_model_that_computes_the_same_is_equal(self):
         same = PLAIN.replace("s = q @ k.transpose(-2, -1) * 0.5", "s = (q * 0.25) @ k.transpose(-2, -1) * 2")
@@ -139,6 +139,23 @@ class Comparison(unittest.TestCase):
     def test_state_that_forward_sets(self):
         flag = "        if self.flag:\n            s = s * 2.0\n        self.flag = True\n" + RETURN
         self.assertLessEqual({"values", "float64"}, self.kinds(PLAIN.replace(RETURN, flag)))
+
+    def test_state_that_forward_toggles(self):
+        """Taken for a constant: right at every second call."""
+        flag = "        if self.flag:\n            s = s * 2.0\n        self.flag = not self.flag\n" + RETURN
+        self.assertIn("float64", self.kinds(PLAIN.replace(RETURN, flag), original=PLAIN))
+        self.assertIn("float64", self.kinds(PLAIN, original=PLAIN.replace(RETURN, flag)))
+
+    def test_state_beside_a_cast(self):
+        """The original's cast excuses a conversion without it, and not one that does not see the state."""
+        cast = PLAIN.replace("* 0.5", "* 0.5\n        s = s.to(torch.float32).to(q.dtype)") + "PRECISION = torch.float32\n"
+        flag = "        if self.flag:\n            s = s * 2.0\n" + RETURN
+        self.assertEqual(self.kinds(PLAIN, original=cast), set())
+        self.assertIn("state", self.kinds(PLAIN, original=cast.replace(RETURN, flag)))
+
+    def test_an_action_that_raises(self):
+        other = PLAIN.replace("        self.flag = value\n", "        assert not value\n        self.flag = value\n")
+        self.assertEqual(self.kinds(other), {"state"})
 
     def test_training(self):
         dropout = RETURN.replace("-1)", "-1).mul(2.0 if self.training else 1.0)")

@@ -38,9 +38,11 @@ def after_actions(pair: Pair) -> None:
     """Exported methods change what the model holds; every call of one is followed by runs."""
     shapes = pair.namespace["LENGTHS"][:2]
     for action in pair.namespace["ACTIONS"]:
-        for module in pair.wide:
-            with contextlib.suppress(RuntimeError):
-                eval(f"module.{action}", {"module": module, "torch": torch})
+        expected, given = (call(lambda module=module: eval(f"module.{action}", {"module": module, "torch": torch}), ())[0] for module in pair.wide)
+        if isinstance(given, Exception) and not isinstance(expected, Exception):
+            pair.add("state", f"{action} raises {last_line(given)}")
+        elif not isinstance(expected, Exception) and largest_distance(expected, given) > FLOAT64:
+            pair.add("state", f"{action} returns something else")
         for shape in shapes:
             for _ in range(2):
                 pair.compare(
@@ -60,7 +62,10 @@ def in_training(pair: Pair) -> None:
     arguments = pair.inputs(pair.namespace["LENGTHS"][0], values.ORDINARY, torch.float64)
     results = [[with_seed(module, arguments, seed) for seed in (3, 3, 4)] for module in modules]
     if is_random(results[0]):
-        if not is_random(results[1]) and not any(isinstance(result, Exception) for result in results[1]):
+        raised = next((result for result in results[1] if isinstance(result, Exception)), None)
+        if raised is not None:
+            pair.add("train", f"raises {last_line(raised)}")
+        elif not is_random(results[1]):
             pair.add("train", "no longer random")
     else:
         pair.compare("train", modules, arguments, pair.wide_floor, torch.float64)

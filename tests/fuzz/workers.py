@@ -22,6 +22,12 @@ class _Worker:
         self.job, self.deadline = job, time.monotonic() + SECONDS
         self.connection.send(job)
 
+    def end(self) -> None:
+        """Lets it tidy up."""
+        self.connection.send(None)
+        self.process.join(10)
+        self.stop()
+
     def stop(self) -> None:
         self.process.kill()
         self.process.join()
@@ -43,7 +49,7 @@ def run(main: Callable, arguments: tuple, jobs: Iterable, count: int, until: flo
     def next_job(worker: _Worker) -> bool:
         job = next(waiting, None) if time.monotonic() < until else None
         if job is None:
-            worker.stop()
+            worker.end()
             return False
         worker.give(job)
         return True
@@ -54,7 +60,7 @@ def run(main: Callable, arguments: tuple, jobs: Iterable, count: int, until: flo
             workers.append(worker)
     while workers:
         ready = wait([worker.connection for worker in workers], timeout=1)
-        for number, worker in enumerate(list(workers)):
+        for worker in list(workers):
             job, result = worker.job, None
             if worker.connection in ready:
                 try:
