@@ -65,19 +65,23 @@ class Mutants(unittest.TestCase):
             print(f"{kind:>16} {verdict:>8} {count:6}", file=sys.stderr)
         codes = collections.Counter()
         for number in through["sound"][: WHOLE * 3 // 4] + through["refused"][: WHOLE // 4]:
-            codes[self.convert(number)] += 1
+            codes[self.convert(number, "--verify")] += 1
         print(f"whole program: {dict(codes)}", file=sys.stderr)
         self.assertGreater(codes[0], 0)
 
-    def convert(self, number):
+    def convert(self, number, *options):
         path, kind = self.mutant(number)
         output = self.folder / "out.pt"
-        process = subprocess.Popen([PROGRAM, path, output, "--force", "--verify"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen([PROGRAM, path, output, "--force", *options], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE)
         message = process.stderr.read().decode()
         _, status, used = os.wait4(process.pid, 0)
         process.stderr.close()
         process.returncode = code = os.waitstatus_to_exitcode(status)
         about = f"mutant {number} ({kind}): exit {code}\n{message}"
+        if code == 2 and options:  # the record of the inputs has another name: a right model all the same
+            self.assertIn("there are no inputs to run the model on", about)
+            return self.convert(number)
         self.assertIn(code, (0, 4, 7), about)
         self.assertLess(used.ru_utime + used.ru_stime, SLOWEST, about)
         self.assertLess(used.ru_maxrss * 1024, LARGEST, about)
