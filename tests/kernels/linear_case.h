@@ -24,7 +24,6 @@ struct LinearCase {
     return x;
   };
   bool has_bias = true;
-  bool has_residual = false;
   Activation activation = Activation::kNone;
   bool input_by_columns = false;  // strides (1, rows) instead of (in_features, 1)
   bool weight_by_columns = false;
@@ -39,9 +38,9 @@ LinearCase sized(std::int64_t rows, std::int64_t in_features, std::int64_t out_f
 std::vector<unsigned char> bytes_of(const Matrix& values);
 
 // Values in the layout that a case asks for, on the host and on the device.
-struct Operand {
-  Operand(std::int64_t rows, std::int64_t columns, bool by_columns, std::int64_t padding, std::uint32_t seed,
-          const std::function<float(std::int64_t, std::int64_t, float)>& make);
+struct LinearOperand {
+  LinearOperand(std::int64_t rows, std::int64_t columns, bool by_columns, std::int64_t padding, std::uint32_t seed,
+                const std::function<float(std::int64_t, std::int64_t, float)>& make);
 
   float& at(std::int64_t row, std::int64_t column) {
     return host[static_cast<std::size_t>(row * row_stride + column * column_stride)];
@@ -68,18 +67,18 @@ public:
   std::size_t workspace_bytes(const char* kernel) const;
   Matrix run(const char* kernel);
   Matrix output() const;
+  void poison();  // the output: NaN everywhere
 
   // Exact results, and those of a plain sum in float32.
   void reference(std::vector<double>& exact, std::vector<double>& plain) const;
 
 private:
-  double finish(double sum, std::int64_t row, std::int64_t column) const;
+  double finish(double sum, std::int64_t column) const;
 
   LinearCase test_;
-  Operand input_;
-  Operand weight_;
-  Operand bias_;
-  Operand residual_;
+  LinearOperand input_;
+  LinearOperand weight_;
+  LinearOperand bias_;
   Buffer output_;
   LinearProblem problem_;
 };

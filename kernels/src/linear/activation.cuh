@@ -1,6 +1,8 @@
 // What a linear layer does to its sums.
 #pragma once
 
+#include <type_traits>
+
 #include "flashconvert/kernels/linear.h"
 
 namespace flashconvert::kernels::linear {
@@ -17,6 +19,24 @@ __device__ __forceinline__ float activate(float x) {
     return x / (1.F + expf(-x));
   } else {
     return x;
+  }
+}
+
+// Calls visit(activation) with the activation as a constant, so that each has code of its own and none a branch for
+// every element.
+template <class Visit>
+__device__ __forceinline__ void with_constant(Activation activation, const Visit& visit) {
+  switch (activation) {
+    case Activation::kNone:
+      return visit(std::integral_constant<Activation, Activation::kNone>());
+    case Activation::kGelu:
+      return visit(std::integral_constant<Activation, Activation::kGelu>());
+    case Activation::kGeluTanh:
+      return visit(std::integral_constant<Activation, Activation::kGeluTanh>());
+    case Activation::kRelu:
+      return visit(std::integral_constant<Activation, Activation::kRelu>());
+    case Activation::kSilu:
+      return visit(std::integral_constant<Activation, Activation::kSilu>());
   }
 }
 

@@ -161,7 +161,7 @@ def main():
           f"          largest error")
     rows = []
     for shape in shapes():
-        if (options.group and shape.group not in options.group) or not all(text in shape.name for text in options.only):
+        if (options.group and shape.group not in options.group) or options.only and not any(text in shape.name for text in options.only):
             continue
         row = measure(shape, library, options.every_kernel, QUICK_SECONDS if options.quick else SECONDS,
                       properties.L2_cache_size)

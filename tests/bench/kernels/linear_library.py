@@ -20,7 +20,7 @@ class _Problem(ctypes.Structure):
     _fields_ = (
         [(name, ctypes.c_int64) for name in ("rows", "in_features", "out_features")]
         + [("input", _MatrixView), ("weight", _MatrixView), ("bias", ctypes.c_void_p), ("activation", ctypes.c_uint8),
-           ("residual", _MatrixView), ("output", ctypes.c_void_p), ("output_row_stride", ctypes.c_int64)]
+           ("output", ctypes.c_void_p), ("output_row_stride", ctypes.c_int64)]
     )
 
 
@@ -41,17 +41,17 @@ class LinearLibrary:
 
     def kernel_names(self, input, weight):
         """All kernels that take the operands; the first is the preferred one."""
-        problem, names = self._problem(input, weight, None, None, None, input.new_empty(0, weight.shape[0])), []
+        problem, names = self._problem(input, weight, None, None, input.new_empty(0, weight.shape[0])), []
         while (name := self._library.flashconvert_bench_linear_kernel(
                 ctypes.byref(problem), self._compute_capability, len(names))) is not None:
             names.append(name.decode())
         return names
 
-    def linear(self, input, weight, bias=None, activation=None, residual=None, kernel=None, output=None):
+    def linear(self, input, weight, bias=None, activation=None, kernel=None, output=None):
         """input [M, K], weight [N, K], any strides; the result is [M, N]."""
         if output is None:
             output = input.new_empty(input.shape[0], weight.shape[0])
-        problem = self._problem(input, weight, bias, activation, residual, output)
+        problem = self._problem(input, weight, bias, activation, output)
         kernel = kernel.encode() if kernel else None
         size = self._library.flashconvert_bench_linear_workspace(kernel, ctypes.byref(problem), self._compute_capability)
         workspace = torch.empty(size, dtype=torch.uint8, device=input.device)
@@ -62,8 +62,6 @@ class LinearLibrary:
         return output
 
     @staticmethod
-    def _problem(input, weight, bias, activation, residual, output):
+    def _problem(input, weight, bias, activation, output):
         return _Problem(input.shape[0], input.shape[1], weight.shape[0], _MatrixView.of(input), _MatrixView.of(weight),
-                        None if bias is None else bias.data_ptr(), ACTIVATIONS[activation],
-                        _MatrixView() if residual is None else _MatrixView.of(residual), output.data_ptr(),
-                        output.stride(0))
+                        None if bias is None else bias.data_ptr(), ACTIVATIONS[activation], output.data_ptr(), output.stride(0))

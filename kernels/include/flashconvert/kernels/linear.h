@@ -1,7 +1,7 @@
 // The kernels' public interface: a linear layer in float32, forward only, on one CUDA device.
 // Plain C++: no torch header and no CUDA header is needed to include it.
 //
-//   output[m, n] = activation(sum_k input[m, k] * weight[n, k] + bias[n]) + residual[m, n]
+//   output[m, n] = activation(sum_k input[m, k] * weight[n, k] + bias[n])
 //
 // As accurate as a product in float32 whose sums are rounded to nearest, or more: docs/kernels/fp32.md has the error
 // analysis. Infinities and NaN come out where float32 arithmetic gives them.
@@ -27,6 +27,13 @@ struct MatrixView {
   std::int64_t column_stride = 1;
 };
 
+// Where the kernels are as fast and as accurate as torch's, or better. Fewer rows are a matter of reading the weight once,
+// which torch's kernels for them do as well, and add in as many pieces; with few terms in a sum the halves' own rounding
+// shows beside float32's; fewer results in a row have not been measured.
+inline constexpr std::int64_t kLeastRows = 32;
+inline constexpr std::int64_t kLeastInFeatures = 256;
+inline constexpr std::int64_t kLeastOutFeatures = 64;
+
 struct LinearProblem {
   std::int64_t rows = 0;          // M
   std::int64_t in_features = 0;   // K
@@ -36,7 +43,6 @@ struct LinearProblem {
   MatrixView weight;            // [N, K]
   const float* bias = nullptr;  // [N], contiguous; null: none
   Activation activation = Activation::kNone;
-  MatrixView residual;  // [M, N]; data is null: none; apart from the output
   float* output = nullptr;
   std::int64_t output_row_stride = 0;  // columns are contiguous
 };

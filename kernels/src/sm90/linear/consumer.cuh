@@ -19,7 +19,7 @@
 
 namespace flashconvert::kernels::sm90::linear {
 
-template <class Tile, Activation kActivation>
+template <class Tile>
 class Consumer {
   using Plan = SharedMemoryPlan<Tile>;
   static constexpr bool kSharesChunks = Tile::kShare == Share::kChunks;
@@ -178,11 +178,13 @@ private:
     const float worst_column = __uint_as_float(ptx::load_shared<std::uint32_t>(scales + Tile::kColumns * 8));
     const bool is_whole =
         tile.left_row + Tile::kRows <= p_.left_rows && tile.right_row + Tile::kColumns <= p_.right_rows;
-    if (is_whole && p_.stores_pairs) {
-      store_pairs<Tile, kActivation>(p_, sums, at, columns);
-    } else {
-      store_singly<Tile, kActivation>(p_, sums, at, columns);
-    }
+    kernels::linear::with_constant(p_.activation, [&](auto activation) {
+      if (is_whole && p_.stores_pairs) {
+        store_pairs<Tile, activation()>(p_, sums, at, columns);
+      } else {
+        store_singly<Tile, activation()>(p_, sums, at, columns);
+      }
+    });
     ptx::barrier_arrive(shared_ + Plan::kScalesEmpty + 8 * place.stage());
     RowLimits limits = {{rows.largest(0), rows.largest(1)}, {rows.loss->x, rows.loss->y}};
 #pragma unroll
@@ -192,7 +194,7 @@ private:
     }
     if (may_need_repair<Tile>(sums, limits, worst_column)) {
       ptx::wait_for_previous_kernel();  // the columns' losses are read from memory
-      repair<Tile, kActivation>(p_, sums, limits, at);
+      repair<Tile>(p_, sums, limits, at);
     }
   }
 

@@ -1,4 +1,4 @@
-// The end of a tile: sums scaled back, bias, activation, residual, and the stores, straight from the registers, so that
+// The end of a tile: sums scaled back, bias, activation, and the stores, straight from the registers, so that
 // the next tile's operands may already be on their way into all of the shared memory.
 #pragma once
 
@@ -23,12 +23,12 @@ __device__ __forceinline__ ResultPlace result_place(int first_left, int first_ri
 }
 
 // A product's element with all that follows it. What is there for each row comes from memory.
-template <Activation kActivation>
 __device__ __forceinline__ float finish(const Parameters& p, float value, int left, int right) {
   if (p.left_bias != nullptr) value += p.left_bias[left];
   if (p.right_bias != nullptr) value += p.right_bias[right];
-  value = kernels::linear::activate<kActivation>(value);
-  if (p.residual != nullptr) value += p.residual[left * p.residual_left_stride + right * p.residual_right_stride];
+  kernels::linear::with_constant(p.activation, [&](auto activation) {
+    value = kernels::linear::activate<activation()>(value);
+  });
   return value;
 }
 
@@ -106,7 +106,7 @@ __device__ __forceinline__ void for_eights(std::uint32_t columns, const Visit& v
   }
 }
 
-// A tile that ends within the output and has no residual, with neighbours in one row of the output.
+// A tile that ends within the output, with neighbours in one row of the output.
 template <class Tile, Activation kActivation>
 __device__ __forceinline__ void store_pairs(const Parameters& p, const Sums<Tile>& sums, const ResultPlace& at,
                                             std::uint32_t columns) {
@@ -141,9 +141,6 @@ __device__ __forceinline__ void store_singly(const Parameters& p, const Sums<Til
         if (left >= p.left_rows || right >= p.right_rows) continue;
         float value = scales.apply(sums[4 * n + 2 * half + i], number, i, left_bias[half]);
         value = kernels::linear::activate<kActivation>(value);
-        if (p.residual != nullptr) {
-          value += p.residual[left * p.residual_left_stride + right * p.residual_right_stride];
-        }
         *output_at(p, left, right) = value;
       }
     }

@@ -11,7 +11,7 @@
 
 namespace flashconvert::kernels::sm90::linear {
 
-template <class Tile, Activation kActivation>
+template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1) linear_kernel(const __grid_constant__ Parameters p) {
   extern __shared__ __align__(1024) char shared_memory[];
   if (threadIdx.x == 0) {
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1) linear_kernel(const __grid_
     if (threadIdx.x / kWarpThreads == 1) ScaleLoader<Tile>(p, shared_memory).run();
   } else {
     ptx::claim_registers<Tile::kComputeRegisters>();
-    Consumer<Tile, kActivation>(p, shared_memory, warpgroup - 1).run();
+    Consumer<Tile>(p, shared_memory, warpgroup - 1).run();
   }
   // No block ends while another one may still write to its shared memory, or arrive at its barriers.
   if constexpr (Tile::kCluster > 1) ptx::cluster_sync();

@@ -9,7 +9,7 @@
 namespace flashconvert::kernels::sm90::linear {
 
 // `clusters`: how many share out the tiles.
-template <class Tile, Activation kActivation>
+template <class Tile>
 cudaError_t launch_linear(const Parameters& parameters, int clusters, cudaStream_t stream);
 
 }  // namespace flashconvert::kernels::sm90::linear

@@ -9,9 +9,9 @@
 
 namespace flashconvert::kernels::sm90::linear {
 
-template <class Tile, Activation kActivation>
+template <class Tile>
 cudaError_t launch_linear(const Parameters& parameters, int clusters, cudaStream_t stream) {
-  constexpr auto kKernel = linear_kernel<Tile, kActivation>;
+  constexpr auto kKernel = linear_kernel<Tile>;
   constexpr int kSharedBytes = SharedMemoryPlan<Tile>::kBytes;
   if (const cudaError_t error = allow_shared_memory<kKernel>(kSharedBytes); error != cudaSuccess) return error;
 

@@ -24,9 +24,7 @@ struct Parameters {
   std::int64_t right_stride;
   const float* left_bias;  // one of the two, or neither
   const float* right_bias;
-  const float* residual;
-  std::int64_t residual_left_stride;
-  std::int64_t residual_right_stride;
+  Activation activation;
   bool stores_pairs;  // of neighbours in r: alignment and strides allow it, and nothing is added but a bias for each r
 
   int left_rows;

@@ -20,8 +20,8 @@ struct TileEntry {
   int rows;
   int columns;
   int cluster;
-  int chunk_time;                // of a tile, in nanoseconds
-  std::array<Launch, 5> launch;  // by activation
+  int chunk_time;  // of a tile, in nanoseconds
+  Launch launch;
 };
 
 namespace {
@@ -32,10 +32,7 @@ constexpr TileEntry entry(const char* name, int chunk_time) {
           Tile::kRows,
           Tile::kColumns,
           Tile::kCluster,
-          chunk_time,
-          {launch_linear<Tile, Activation::kNone>, launch_linear<Tile, Activation::kGelu>,
-           launch_linear<Tile, Activation::kGeluTanh>, launch_linear<Tile, Activation::kRelu>,
-           launch_linear<Tile, Activation::kSilu>}};
+          chunk_time, launch_linear<Tile>};
 }
 
 // Times as measured on an H200.
@@ -101,7 +98,7 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 std::int64_t packed_stride(std::int64_t columns) { return divide_up(columns, 4) * 4; }
 
 bool can_store_pairs(const Parameters& parameters) {
-  return parameters.residual == nullptr && parameters.left_bias == nullptr && parameters.right_stride == 1 &&
+  return parameters.left_bias == nullptr && parameters.right_stride == 1 &&
          parameters.left_stride % 2 == 0 && reinterpret_cast<std::uintptr_t>(parameters.output) % sizeof(float2) == 0;
 }
 
@@ -116,9 +113,7 @@ Parameters make_parameters(const LinearProblem& problem, const Plan& plan) {
   parameters.left_stride = plan.weight_is_left ? 1 : problem.output_row_stride;
   parameters.right_stride = plan.weight_is_left ? problem.output_row_stride : 1;
   (plan.weight_is_left ? parameters.left_bias : parameters.right_bias) = problem.bias;
-  parameters.residual = problem.residual.data;
-  parameters.residual_left_stride = plan.weight_is_left ? problem.residual.column_stride : problem.residual.row_stride;
-  parameters.residual_right_stride = plan.weight_is_left ? problem.residual.row_stride : problem.residual.column_stride;
+  parameters.activation = problem.activation;
   parameters.stores_pairs = can_store_pairs(parameters);
   parameters.left_rows = static_cast<int>(left.rows);
   parameters.right_rows = static_cast<int>(right.rows);
@@ -221,7 +216,7 @@ cudaError_t launch(const Plan& plan, const LinearProblem& problem, void* workspa
   int multiprocessors = 0;
   if (const cudaError_t error = multiprocessor_count(multiprocessors); error != cudaSuccess) return error;
   const int clusters = std::min(multiprocessors / tile.cluster, parameters.left_units * parameters.right_tiles);
-  return tile.launch[static_cast<std::size_t>(problem.activation)](parameters, clusters, stream);
+  return tile.launch(parameters, clusters, stream);
 }
 
 }  // namespace flashconvert::kernels::sm90::linear

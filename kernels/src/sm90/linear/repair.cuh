@@ -53,7 +53,7 @@ __device__ __forceinline__ float exact_result(const Parameters& p, int left, int
 }
 
 // A warp's results, one after the other.
-template <class Tile, Activation kActivation>
+template <class Tile>
 __device__ __forceinline__ void repair(const Parameters& p, const Sums<Tile>& sums, const RowLimits& rows,
                                        const ResultPlace& at) {
   constexpr int kCount = Tile::kColumns / 2;
@@ -77,7 +77,7 @@ __device__ __forceinline__ void repair(const Parameters& p, const Sums<Tile>& su
       const int right = __shfl_sync(0xffffffffU, at.right, owner) + index / 4 * 8 + index % 2;
       const float value = exact_result(p, left, right);
       if (lane == owner) {
-        *output_at(p, left, right) = finish<kActivation>(p, value, left, right);
+        *output_at(p, left, right) = finish(p, value, left, right);
         spoilt &= spoilt - 1;
       }
     }

@@ -1,7 +1,7 @@
-#include "instantiate.h"
+#include "../launch.cuh"
 
 namespace flashconvert::kernels::sm90::linear {
 
-FLASHCONVERT_LINEAR_KERNELS(Rows128Columns192);
+template cudaError_t launch_linear<Rows128Columns192>(const Parameters&, int, cudaStream_t);
 
 }  // namespace flashconvert::kernels::sm90::linear

@@ -1,7 +1,7 @@
-#include "instantiate.h"
+#include "../launch.cuh"
 
 namespace flashconvert::kernels::sm90::linear {
 
-FLASHCONVERT_LINEAR_KERNELS(Rows64Columns16);
+template cudaError_t launch_linear<Rows64Columns16>(const Parameters&, int, cudaStream_t);
 
 }  // namespace flashconvert::kernels::sm90::linear
