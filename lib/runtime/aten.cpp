@@ -14,7 +14,7 @@ namespace {
 using torch::stable::detail::from;
 
 // Calls an operator with all of its arguments, defaults included, and returns the stack with its results. Arguments
-// have the exact types of the schema: std::int64_t, double, bool, ScalarType, Tensor, Sizes, or std::optional of them.
+// have the exact types of the schema: std::int64_t, double, bool, ScalarType, std::string, Tensor, Sizes, or std::optional of them.
 template <typename... Arguments>
 auto dispatch(const char* name, const char* overload, const Arguments&... arguments) {
   constexpr std::size_t largest_result = 2;
@@ -97,6 +97,10 @@ Tensor multiply(const Tensor& self, double factor) {
   return call("aten::mul", "Tensor", self, scalar(factor, ScalarType::Double));
 }
 
+Tensor gelu(const Tensor& self, const std::string& approximate) { return call("aten::gelu", "", self, approximate); }
+Tensor relu(const Tensor& self) { return call("aten::relu", "", self); }
+Tensor silu(const Tensor& self) { return call("aten::silu", "", self); }
+
 Tensor tanh(const Tensor& self) { return call("aten::tanh", "", self); }
 
 Tensor softmax(const Tensor& self, std::int64_t dim, ScalarType dtype) {
@@ -141,8 +145,9 @@ Tensor attention_without_gradients(const Tensor& query, const Tensor& key, const
               bottom_right);
 }
 
-Tensor linear_without_gradients(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias) {
-  return call("flashconvert::_linear", "", input, weight, bias);
+Tensor linear_without_gradients(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                                const std::string& activation) {
+  return call("flashconvert::_linear", "", input, weight, bias, activation);
 }
 
 bool requires_grad(const Tensor& self) {

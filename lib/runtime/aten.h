@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,9 @@ Tensor add(const Tensor& first, const Tensor& second);
 Tensor linear(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias);
 Tensor matmul(const Tensor& first, const Tensor& second);
 Tensor multiply(const Tensor& self, double factor);
+Tensor gelu(const Tensor& self, const std::string& approximate);  // "none" or "tanh"
+Tensor relu(const Tensor& self);
+Tensor silu(const Tensor& self);
 Tensor tanh(const Tensor& self);
 Tensor softmax(const Tensor& self, std::int64_t dim, ScalarType dtype);
 Tensor where(const Tensor& condition, const Tensor& yes, const Tensor& no);
@@ -72,7 +76,8 @@ Tensor attention_without_gradients(const Tensor& query, const Tensor& key, const
                                    double softcap, bool zero_masked_rows, bool bottom_right);
 
 // flashconvert::_linear, likewise.
-Tensor linear_without_gradients(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias);
+Tensor linear_without_gradients(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                                const std::string& activation);
 
 // True when autograd records what is done with `self`: only meaningful in grad mode. The stable interface has no
 // question for it, but a view of a tensor that requires gradients has a history, and so is no leaf.

@@ -1,6 +1,9 @@
 // See linear.h.
 #include "linear.h"
 
+#include <algorithm>
+#include <array>
+
 #include "arguments.h"
 #include "kernel_record.h"
 #include "messages.h"
@@ -20,9 +23,24 @@ void check_like_input(const char* name, const Tensor& tensor, const Tensor& inpu
         ", given ", DeviceOf{tensor});
 }
 
+bool is_activation(const std::string& name) {
+  constexpr std::array<const char*, 5> kNames = {"none", "gelu", "gelu_tanh", "relu", "silu"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+}
+
+Tensor activate(const Tensor& sums, const std::string& activation) {
+  if (activation == "gelu") return aten::gelu(sums, "none");
+  if (activation == "gelu_tanh") return aten::gelu(sums, "tanh");
+  if (activation == "relu") return aten::relu(sums);
+  if (activation == "silu") return aten::silu(sums);
+  return sums;
+}
+
 }  // namespace
 
-void check_linear_arguments(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias) {
+void check_linear_arguments(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                            const std::string& activation) {
+  check(is_activation(activation), "activation must be none, gelu, gelu_tanh, relu or silu; given ", activation);
   check(is_floating(input.scalar_type()), "input must be float16, bfloat16, float32 or float64; given ",
         name_of(input.scalar_type()));
   check(input.dim() >= 1, "input must have at least 1 dimension, [..., features]; given ", ShapeOf{input});
@@ -38,12 +56,14 @@ void check_linear_arguments(const Tensor& input, const Tensor& weight, const std
   }
 }
 
-Tensor torch_linear(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias) {
+Tensor torch_linear(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                    const std::string& activation) {
   record_kernel("torch: linear");
-  return aten::linear(input, weight, bias);
+  return activate(aten::linear(input, weight, bias), activation);
 }
 
-Tensor linear_on_meta(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& /*bias*/) {
+Tensor linear_on_meta(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& /*bias*/,
+                      const std::string& /*activation*/) {
   Sizes sizes = sizes_of(input);
   sizes.back() = weight.size(0);
   return aten::empty(input, sizes, input.scalar_type());

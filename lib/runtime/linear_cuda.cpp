@@ -11,12 +11,6 @@
 namespace flashconvert::runtime {
 namespace {
 
-// Fewer rows are a matter of reading the weight once, which torch's kernels for them do as well, and add in as many
-// pieces; with few terms in a sum the halves' own rounding shows beside float32's.
-constexpr std::int64_t kLeastRows = 32;
-constexpr std::int64_t kLeastFeatures = 256;
-constexpr std::int64_t kLeastOutputs = 64;  // fewer have not been measured
-
 // Whether the user has traded float32's accuracy for speed (torch.backends.cuda.matmul.allow_tf32,
 // set_float32_matmul_precision): torch's then is the faster one. The stable interface has no question for it, so the
 // functions behind it are looked up; a torch without them has no such setting. It throws where the setting was made in
@@ -50,10 +44,20 @@ kernels::MatrixView view_of(const Tensor& matrix) {
   return {static_cast<const float*>(matrix.const_data_ptr()), matrix.stride(0), matrix.stride(1)};
 }
 
-Launch prepare(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias) {
+kernels::Activation activation_of(const std::string& name) {
+  if (name == "gelu") return kernels::Activation::kGelu;
+  if (name == "gelu_tanh") return kernels::Activation::kGeluTanh;
+  if (name == "relu") return kernels::Activation::kRelu;
+  if (name == "silu") return kernels::Activation::kSilu;
+  return kernels::Activation::kNone;
+}
+
+Launch prepare(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+               const std::string& activation) {
   const std::int64_t in_features = weight.size(1);
   const std::int64_t out_features = weight.size(0);
-  Launch launch{aten::reshape(input, {-1, in_features}), std::nullopt, linear_on_meta(input, weight, bias), {}};
+  Launch launch{
+      aten::reshape(input, {-1, in_features}), std::nullopt, linear_on_meta(input, weight, bias, activation), {}};
   if (bias) {
     launch.bias = aten::contiguous(*bias);
   }
@@ -64,6 +68,7 @@ Launch prepare(const Tensor& input, const Tensor& weight, const std::optional<Te
   problem.input = view_of(launch.rows);
   problem.weight = view_of(weight);
   problem.bias = launch.bias ? static_cast<const float*>(launch.bias->const_data_ptr()) : nullptr;
+  problem.activation = activation_of(activation);
   problem.output = static_cast<float*>(launch.output.mutable_data_ptr());
   problem.output_row_stride = out_features;
   return launch;
@@ -72,18 +77,20 @@ Launch prepare(const Tensor& input, const Tensor& weight, const std::optional<Te
 bool kernels_may_take(const Tensor& input, const Tensor& weight) {
   const Sizes sizes = sizes_of(input);
   const std::int64_t features = weight.size(1);
-  return input.scalar_type() == ScalarType::Float && features >= kLeastFeatures && weight.size(0) >= kLeastOutputs &&
-         product(sizes) >= kLeastRows * features && knows_current_stream() && !allows_tf32();
+  return input.scalar_type() == ScalarType::Float && features >= kernels::kLeastInFeatures &&
+         weight.size(0) >= kernels::kLeastOutFeatures && product(sizes) >= kernels::kLeastRows * features &&
+         knows_current_stream() && !allows_tf32();
 }
 
 }  // namespace
 
-Tensor linear_on_cuda(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias) {
+Tensor linear_on_cuda(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                      const std::string& activation) {
   if (kernels_may_take(input, weight)) {
     const int device = input.get_device_index();
     const CurrentDevice current(device);
     const int capability = compute_capability(device);
-    const Launch launch = prepare(input, weight, bias);
+    const Launch launch = prepare(input, weight, bias, activation);
     if (const char* name = kernels::select_kernel(launch.problem, capability)) {
       void* const stream = current_stream(device);
       const std::optional<Tensor> workspace =
@@ -94,7 +101,7 @@ Tensor linear_on_cuda(const Tensor& input, const Tensor& weight, const std::opti
       return launch.output;
     }
   }
-  return torch_linear(input, weight, bias);
+  return torch_linear(input, weight, bias, activation);
 }
 
 }  // namespace flashconvert::runtime

@@ -5,6 +5,8 @@
 // autograd out of a call.
 #include <torch/csrc/stable/library.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <string>
 
 #include "composite.h"
@@ -30,14 +32,15 @@ Tensor checked(const Tensor& query, const Tensor& key, const Tensor& value, cons
   return as_result(problem, implementation(problem));
 }
 
-bool records_history(const Tensor& query, const Tensor& key, const Tensor& value, const Bias& bias) {
-  return aoti_torch_grad_mode_is_enabled() && (aten::requires_grad(query) || aten::requires_grad(key) ||
-                                               aten::requires_grad(value) || (bias && aten::requires_grad(*bias)));
+bool records_history(std::initializer_list<const Tensor*> operands, const Bias& bias) {
+  const auto requires_grad = [](const Tensor* operand) { return aten::requires_grad(*operand); };
+  return aoti_torch_grad_mode_is_enabled() &&
+         (std::any_of(operands.begin(), operands.end(), requires_grad) || (bias && aten::requires_grad(*bias)));
 }
 
 Tensor autograd(const Tensor& query, const Tensor& key, const Tensor& value, const Bias& bias, double scale,
                 bool causal, Sizes window, double softcap, bool zero_masked_rows, bool bottom_right) {
-  if (records_history(query, key, value, bias)) {
+  if (records_history({&query, &key, &value}, bias)) {
     return checked<differentiable_attention>(query, key, value, bias, scale, causal, std::move(window), softcap,
                                              zero_masked_rows, bottom_right);
   }
@@ -56,24 +59,24 @@ Tensor autocast(const Tensor& query, const Tensor& key, const Tensor& value, con
                   zero_masked_rows, bottom_right);
 }
 
-template <Tensor (*implementation)(const Tensor&, const Tensor&, const Bias&)>
-Tensor checked_linear(const Tensor& input, const Tensor& weight, const Bias& bias) {
-  check_linear_arguments(input, weight, bias);
-  return implementation(input, weight, bias);
+template <Tensor (*implementation)(const Tensor&, const Tensor&, const Bias&, const std::string&)>
+Tensor checked_linear(const Tensor& input, const Tensor& weight, const Bias& bias, const std::string& activation) {
+  check_linear_arguments(input, weight, bias, activation);
+  return implementation(input, weight, bias, activation);
 }
 
-Tensor autograd_linear(const Tensor& input, const Tensor& weight, const Bias& bias) {
-  check_linear_arguments(input, weight, bias);  // here as well: see autograd
-  const bool records =
-      aoti_torch_grad_mode_is_enabled() &&
-      (aten::requires_grad(input) || aten::requires_grad(weight) || (bias && aten::requires_grad(*bias)));
-  return records ? torch_linear(input, weight, bias) : aten::linear_without_gradients(input, weight, bias);
+// Where there are no kernels of this project's, torch's own are called at once, with or without gradients.
+Tensor autograd_linear(const Tensor& input, const Tensor& weight, const Bias& bias, const std::string& activation) {
+  check_linear_arguments(input, weight, bias, activation);  // here as well: see autograd
+  const bool is_torchs = !input.is_cuda() || records_history({&input, &weight}, bias);
+  return is_torchs ? torch_linear(input, weight, bias, activation)
+                 : aten::linear_without_gradients(input, weight, bias, activation);
 }
 
 // As torch's linear: all operands take autocast's dtype.
-Tensor autocast_linear(const Tensor& input, const Tensor& weight, const Bias& bias) {
+Tensor autocast_linear(const Tensor& input, const Tensor& weight, const Bias& bias, const std::string& activation) {
   const auto cast = [](const Tensor& operand) { return aten::to(operand, aten::autocast_dtype(operand)); };
-  return autograd_linear(cast(input), cast(weight), bias ? Bias(cast(*bias)) : Bias());
+  return autograd_linear(cast(input), cast(weight), bias ? Bias(cast(*bias)) : Bias(), activation);
 }
 
 std::vector<std::string> kernels_used(bool clear) { return recorded_kernels(clear); }
@@ -90,8 +93,8 @@ STABLE_TORCH_LIBRARY(flashconvert, m) {
   m.def(
       "_attention(Tensor query, Tensor key, Tensor value, Tensor? bias, float scale, bool causal, int[2] window, "
       "float softcap, bool zero_masked_rows, bool bottom_right) -> Tensor");
-  m.def("linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor");
-  m.def("_linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor");
+  m.def("linear(Tensor input, Tensor weight, Tensor? bias=None, *, str activation='none') -> Tensor");
+  m.def("_linear(Tensor input, Tensor weight, Tensor? bias, str activation) -> Tensor");
   m.def("kernels_used(bool clear=False) -> str[]");
 }
 

@@ -6,6 +6,7 @@ import unittest
 import torch
 
 from operator_reference import load_operator
+from test_linear import ACTIVATIONS
 
 load_operator()
 linear = torch.ops.flashconvert.linear
@@ -27,26 +28,44 @@ class Cuda(unittest.TestCase):
         torch.backends.cuda.matmul.allow_tf32 = False
         kernels_used()
 
-    def agrees(self, input, weight, bias=None):
-        exact = torch.nn.functional.linear(input.double(), weight.double(), None if bias is None else bias.double())
-        ours, theirs = ((result.double() - exact).abs() for result in (
-            linear(input, weight, bias), torch.nn.functional.linear(input, weight, bias)))
+    def agrees(self, input, weight, bias=None, activation="none"):
+        def torchs(*operands):
+            return ACTIVATIONS[activation](torch.nn.functional.linear(*operands))
+
+        exact = torchs(input.double(), weight.double(), None if bias is None else bias.double())
+        kernels_used()
+        result = linear(input, weight, bias, activation=activation)
+        names = kernels_used()
+        if torch.cuda.get_device_capability() == (9, 0):
+            self.assertTrue(all(name.startswith("sm90-f16x3-linear-") for name in names) and names, names)
+        ours, theirs = ((each.double() - exact).abs() for each in (result, torchs(input, weight, bias)))
         self.assertLessEqual(ours.mean(), theirs.mean())
         self.assertLessEqual(ours.max(), LARGEST_RATIO * theirs.max())
 
     def test_shapes(self):
-        for batch, features, out_features in (((300,), 768, 768), ((4, 50), 512, 1000), ((2, 3, 70), 100, 33),
-                                              ((40,), 1000, 3), ((7,), 768, 768), ((0, 5), 768, 10)):
-            with self.subTest(batch=batch, features=features, out_features=out_features):
-                for bias in (None, randn(out_features)):
-                    if 0 not in batch:
-                        self.agrees(randn(*batch, features), randn(out_features, features), bias)
-                    self.assertEqual(linear(randn(*batch, features), randn(out_features, features), bias).shape,
-                                     (*batch, out_features))
+        for batch, features, out_features in (((300,), 768, 768), ((4, 50), 512, 1000), ((2, 3, 70), 257, 133),
+                                              ((40,), 1000, 65), ((33,), 256, 64)):
+            for bias in (None, randn(out_features)):
+                with self.subTest(batch=batch, features=features, out_features=out_features, bias=bias is not None):
+                    input, weight = randn(*batch, features), randn(out_features, features)
+                    self.agrees(input, weight, bias)
+                    self.assertEqual(linear(input, weight, bias).shape, (*batch, out_features))
+
+    def test_activations(self):
+        for activation in ACTIVATIONS:
+            for rows in (40, 1000):
+                with self.subTest(activation, rows=rows):
+                    self.agrees(randn(rows, 512), randn(768, 512) * 512**-0.5, randn(768), activation)
+
+    def test_what_is_left_to_torch(self):
+        for batch, features, out_features in (((7,), 768, 768), ((300,), 100, 768), ((300,), 768, 10), ((0, 5), 768, 100)):
+            kernels_used()
+            self.assertEqual(linear(randn(*batch, features), randn(out_features, features)).shape, (*batch, out_features))
+            self.assertEqual(kernels_used(), ["torch: linear"])
 
     def test_strides(self):
-        self.agrees(randn(200, 300).t(), randn(77, 200))
-        self.agrees(randn(300, 200), randn(200, 77).t())
+        self.agrees(randn(300, 500).t(), randn(77, 300))
+        self.agrees(randn(300, 300), randn(300, 77).t())
         self.agrees(randn(300, 401)[:, 1:], randn(77, 400))
         self.agrees(randn(1, 400).expand(300, 400), randn(77, 400))
 
