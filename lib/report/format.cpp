@@ -51,12 +51,26 @@ const char* name(Depth depth) { return depth == Depth::kModule ? "module" : "cor
 
 const char* name(FoldStatus status) { return status == FoldStatus::kFolded ? "folded" : "declined"; }
 
+const char* name(LinearStatus status) {
+  switch (status) {
+    case LinearStatus::kConverted:
+      return "converted";
+    case LinearStatus::kReverted:
+      return "reverted";
+    case LinearStatus::kDeclined:
+      break;
+  }
+  return "declined";
+}
+
 Counts count(const Report& report) {
   Counts counts;
   counts.sites = static_cast<int>(report.attention.size());
   counts.weights = static_cast<int>(report.folded.size());
   for (const auto& site : report.attention) counts.fused += site.status == SiteStatus::kFused ? 1 : 0;
   for (const auto& weight : report.folded) counts.folded += weight.status == FoldStatus::kFolded ? 1 : 0;
+  counts.linear = static_cast<int>(report.linear.size());
+  for (const auto& layer : report.linear) counts.converted += layer.status == LinearStatus::kConverted ? 1 : 0;
   return counts;
 }
 

@@ -52,6 +52,7 @@ std::string html_page(const std::string& versions, const std::string& body);
 // One section of the page each; empty where the report has nothing for it.
 std::string attention_section(const Report& report);
 std::string folded_section(const Report& report);
+std::string linear_section(const Report& report);
 std::string renamed_section(const Report& report);
 std::string parity_section(const Report& report);
 std::string bench_section(const Report& report);

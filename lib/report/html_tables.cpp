@@ -122,6 +122,21 @@ std::string folded_section(const Report& report) {
   return "<h3>Reparameterised weights</h3>" + table.html();
 }
 
+std::string linear_section(const Report& report) {
+  if (report.linear.empty()) return "";
+  Table table({"module", "status", "form", "input features", "output features", "reason"},
+              report.linear.size() > kFilteredRows);
+  for (const auto& layer : report.linear) {
+    table.add_row({{site_name(layer.path, layer.method), "path"},
+                   {name(layer.status), layer.status == LinearStatus::kConverted ? "good" : "warn"},
+                   {layer.form, "name"},
+                   {std::to_string(layer.in_features), "number"},
+                   {std::to_string(layer.out_features), "number"},
+                   {layer.reason.value_or(""), "reason"}});
+  }
+  return "<h3>Linear layers</h3>" + table.html();
+}
+
 std::string renamed_section(const Report& report) {
   if (report.renamed.empty()) return "";
   Table table({"new key", "old keys"}, report.renamed.size() > kFilteredRows);

@@ -68,6 +68,16 @@ Json fold_json(const FoldEntry& weight) {
           {"dtype", weight.dtype}};
 }
 
+Json linear_json(const LinearEntry& layer) {
+  return {{"path", layer.path},
+          {"method", layer.method},
+          {"form", layer.form},
+          {"status", name(layer.status)},
+          {"reason", nullable(layer.reason)},
+          {"in_features", layer.in_features},
+          {"out_features", layer.out_features}};
+}
+
 Json rename_json(const Rename& rename) { return {{"from", rename.from}, {"to", rename.to}}; }
 
 void add_figures(Json& json, const OutputComparison& output) {
@@ -96,7 +106,7 @@ Json case_json(const ParityCase& one) {
 }
 
 Json site_parity_json(const SiteParity& site) {
-  Json json = {{"path", site.path}, {"method", site.method}, {"inputs", site.inputs}};
+  Json json = {{"path", site.path}, {"method", site.method}, {"kind", site.kind}, {"inputs", site.inputs}};
   add_figures(json, site.figures);
   return json;
 }
@@ -137,6 +147,7 @@ Json report_json(const Report& report) {
   json["output"] = report.output ? file_json(*report.output) : Json(nullptr);
   json["attention"] = array_of(report.attention, attention_json);
   json["folded"] = array_of(report.folded, fold_json);
+  json["linear"] = array_of(report.linear, linear_json);
   json["renamed"] = array_of(report.renamed, rename_json);
   json["parity"] = report.parity ? parity_json(*report.parity) : Json(nullptr);
   json["bench"] = report.bench ? bench_json(*report.bench) : Json(nullptr);

@@ -74,6 +74,18 @@ FoldEntry read_fold(const ParsedJson& json) {
   return weight;
 }
 
+LinearEntry read_linear(const ParsedJson& json) {
+  LinearEntry layer;
+  layer.path = json.at("path").get<std::string>();
+  layer.method = json.at("method").get<std::string>();
+  layer.form = json.at("form").get<std::string>();
+  layer.status = named(json.at("status"), {LinearStatus::kConverted, LinearStatus::kDeclined, LinearStatus::kReverted});
+  layer.reason = nullable<std::string>(json.at("reason"));
+  layer.in_features = json.at("in_features").get<std::int64_t>();
+  layer.out_features = json.at("out_features").get<std::int64_t>();
+  return layer;
+}
+
 OutputComparison read_output(const ParsedJson& json) {
   OutputComparison output;
   output.name = json.at("name").get<std::string>();
@@ -105,7 +117,7 @@ Parity read_parity(const ParsedJson& json) {
   }
   for (const auto& site : json.at("sites")) {
     parity.sites.push_back({site.at("path").get<std::string>(), site.at("method").get<std::string>(),
-                            site.at("inputs").get<std::string>(), read_output(site)});
+                            site.at("inputs").get<std::string>(), read_output(site), site.value("kind", "attention")});
   }
   return parity;
 }
@@ -142,6 +154,9 @@ Report read_report(const ParsedJson& json) {
   report.operators_after = json.at("operators").at("after").get<std::map<std::string, std::int64_t>>();
   report.library = nullable<std::string>(json.at("library")).value_or("");
   // Fields that reports of earlier builds lack.
+  if (json.contains("linear")) {
+    for (const auto& layer : json.at("linear")) report.linear.push_back(read_linear(layer));
+  }
   if (json.contains("growth")) report.growth = nullable<std::string>(json.at("growth")).value_or("");
   if (json.contains("options")) report.options = json.at("options").get<std::vector<std::string>>();
   report.exit_code = json.at("exit_code").get<int>();

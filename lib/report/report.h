@@ -37,6 +37,7 @@ struct AttentionEntry {
 };
 
 enum class FoldStatus { kFolded, kDeclined };
+enum class LinearStatus { kConverted, kDeclined, kReverted };  // "converted", "declined", "reverted"
 
 // One reparameterised weight.
 struct FoldEntry {
@@ -46,6 +47,17 @@ struct FoldEntry {
   std::optional<std::string> reason;
   std::optional<double> weight_change;  // ‖W_effective − W_raw‖ / ‖W_raw‖, Frobenius
   std::string dtype;                    // "float32"
+};
+
+// One linear layer with a weight of its own in float32.
+struct LinearEntry {
+  std::string path;    // of the module that holds the weight
+  std::string method;  // "forward"
+  std::string form;    // "linear", "addmm", "matmul"
+  LinearStatus status = LinearStatus::kDeclined;
+  std::optional<std::string> reason;  // set when declined or reverted
+  std::int64_t in_features = 0;
+  std::int64_t out_features = 0;
 };
 
 struct Rename {
@@ -79,13 +91,14 @@ struct ParityCase {
   std::vector<OutputComparison> outputs;
 };
 
-// One attention site on the inputs that it gets in the verified cases: the original form and the fused one side by
+// One attention site, or linear layer, on the inputs that it gets in the verified cases: the original form and the fused one side by
 // side, on the same operands. The figures are those of its worst call.
 struct SiteParity {
   std::string path;
   std::string method;
   std::string inputs;  // of the case with the worst call
   OutputComparison figures;
+  std::string kind = "attention";  // or "linear": a linear layer
 };
 
 struct Parity {
@@ -111,6 +124,7 @@ struct Report {
   std::optional<FileFacts> output;
   std::vector<AttentionEntry> attention;
   std::vector<FoldEntry> folded;
+  std::vector<LinearEntry> linear;
   std::vector<Rename> renamed;
   std::optional<Parity> parity;
   std::optional<Bench> bench;

@@ -129,6 +129,31 @@ std::string weights_summary(const Report& report, const Style& style) {
   return counts.folded == counts.weights ? style.good(text) : style.attention(text);
 }
 
+// "72 of 74 {addmm: 24, linear: 48}; 2 left alone: fewer than 256 input features"
+std::string linear_summary(const Report& report, const Style& style) {
+  std::map<std::string, int> forms, reasons;
+  for (const auto& layer : report.linear) {
+    if (layer.status == LinearStatus::kConverted) ++forms[layer.form];
+    if (layer.status != LinearStatus::kConverted) ++reasons[layer.reason.value_or("no reason recorded")];
+  }
+  const Counts counts = count(report);
+  std::string text = fmt::format("converted {} of {}", counts.converted, counts.linear);
+  if (counts.converted == counts.linear) text = style.good(text);
+  std::vector<std::string> parts;
+  for (const auto& [form, number] : forms) parts.push_back(fmt::format("{}: {}", form, number));
+  if (!parts.empty()) text += fmt::format(" {{{}}}", fmt::join(parts, ", "));
+  for (const auto& [reason, number] : reasons) text += fmt::format("; {} left alone: {}", number, reason);
+  return text;
+}
+
+// "decoder.fc1  converted  linear, 768 to 3072 features"
+std::string linear_line(const LinearEntry& layer, const Style& style) {
+  const std::string what = fmt::format("{}, {} to {} features", layer.form, layer.in_features, layer.out_features);
+  const std::string site = site_name(layer.path, layer.method);
+  if (layer.status == LinearStatus::kConverted) return fmt::format("{}  {}  {}", site, style.good("converted"), what);
+  return fmt::format("{}  {}: {} ({})", site, style.attention(name(layer.status)), layer.reason.value_or(""), what);
+}
+
 std::string seconds_summary(const std::map<std::string, double>& seconds) {
   static constexpr const char* kOrder[] = {"load", "fold", "survey", "rewrite", "verify", "bench", "save"};
   std::vector<std::string> parts;
@@ -202,6 +227,9 @@ std::vector<std::string> entry_lines(const Report& report, const TextOptions& op
   for (const auto& weight : report.folded) {
     if (weight.status == FoldStatus::kDeclined) lines.push_back(declined_weight_line(weight, style));
   }
+  for (const auto& layer : report.linear) {
+    if (options.verbose || layer.status == LinearStatus::kReverted) lines.push_back(linear_line(layer, style));
+  }
   std::vector<std::string> fitting;
   append_wrapped(fitting, lines, options.width, 4);
   return fitting;
@@ -222,6 +250,7 @@ std::vector<std::string> summary_lines(const Report& report, const TextOptions& 
   }
   lines.push_back(labelled("attention", attention_summary(report, style)));
   lines.push_back(labelled("weights", weights_summary(report, style)));
+  if (!report.linear.empty()) lines.push_back(labelled("linear", linear_summary(report, style)));
   if (report.parity) {
     for (auto& line : parity_lines(*report.parity, options.verbose, style)) lines.push_back(std::move(line));
   }

@@ -10,10 +10,11 @@
 
 namespace flashconvert::report {
 
-// The words of the contract: "fused", "declined", "reverted"; "core", "module"; "folded", "declined".
+// The words of the contract: "fused", "declined", "reverted"; "core", "module"; "folded", "declined"; "converted".
 const char* name(SiteStatus status);
 const char* name(Depth depth);
 const char* name(FoldStatus status);
+const char* name(LinearStatus status);
 
 // How many entries came out how; what the console's summary and the batch table count.
 struct Counts {
@@ -21,6 +22,8 @@ struct Counts {
   int fused = 0;
   int weights = 0;
   int folded = 0;
+  int linear = 0;
+  int converted = 0;  // of the linear layers
 };
 Counts count(const Report& report);
 

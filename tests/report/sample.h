@@ -69,6 +69,21 @@ inline Report sample_report() {
   kept.dtype = "float16";
   report.folded = {folded, kept};
 
+  LinearEntry converted;
+  converted.path = "encoder.layers.3.mlp.fc1";
+  converted.method = "forward";
+  converted.form = "addmm";
+  converted.status = LinearStatus::kConverted;
+  converted.in_features = 768;
+  converted.out_features = 3072;
+  LinearEntry small = converted;
+  small.path = "head";
+  small.form = "linear";
+  small.status = LinearStatus::kDeclined;
+  small.reason = "fewer than 64 output features";
+  small.out_features = 10;
+  report.linear = {converted, small};
+
   report.renamed = {{{"a.q.weight", "a.k.weight", "a.v.weight"}, "a.in_proj_weight"}};
   report.parity = Parity{"cpu",
                          "float64",

@@ -34,7 +34,7 @@ std::string problem_with(const std::string& text) {
 
 TEST_CASE("JSON has the fields of the contract in a fixed order") {
   const Json json = Json::parse(to_json(sample_report()));
-  CHECK(keys(json) == Names{"schema", "flashconvert", "torch", "input", "output", "attention", "folded", "renamed",
+  CHECK(keys(json) == Names{"schema", "flashconvert", "torch", "input", "output", "attention", "folded", "linear", "renamed",
                             "parity", "bench", "seconds", "warnings", "operators", "library", "growth", "options",
                             "exit_code", "error"});
   CHECK(json["schema"] == 1);
@@ -42,13 +42,15 @@ TEST_CASE("JSON has the fields of the contract in a fixed order") {
   CHECK(keys(json["attention"][0]) == Names{"path", "method", "form", "status", "depth", "reason", "heads", "head_dim",
                                             "scale", "causal", "bias", "packed"});
   CHECK(keys(json["folded"][0]) == Names{"path", "form", "status", "reason", "weight_change", "dtype"});
+  CHECK(keys(json["linear"][0]) ==
+        Names{"path", "method", "form", "status", "reason", "in_features", "out_features"});
   CHECK(keys(json["renamed"][0]) == Names{"from", "to"});
   CHECK(keys(json["parity"]) == Names{"device", "reference", "passed", "cases", "sites"});
   CHECK(keys(json["parity"]["cases"][0]) == Names{"inputs", "method", "outputs"});
   const Names figures = {"name",    "shape",  "dtype",      "max_abs",   "error_original",   "error_converted",
                          "allowed", "passed", "error_mean", "error_p99", "needed_tolerance", "note"};
   CHECK(keys(json["parity"]["cases"][0]["outputs"][0]) == figures);
-  Names site = {"path", "method", "inputs"};
+  Names site = {"path", "method", "kind", "inputs"};
   site.insert(site.end(), figures.begin(), figures.end());
   CHECK(keys(json["parity"]["sites"][0]) == site);
   CHECK(keys(json["bench"]) == Names{"device", "kernels", "original_ms", "converted_ms", "runs"});

@@ -121,6 +121,8 @@ TEST_CASE("folded weights are listed, and grouped by form when there are dozens"
   verbose.verbose = true;
   lines = entry_lines(report, verbose);
   CHECK(has_line(lines, "layer7  folded  sigma-reparam/row-norm, float32, 18 % from the raw weight"));
+  CHECK(has_line(lines, "encoder.layers.3.mlp.fc1  converted  addmm, 768 to 3072 features"));
+  CHECK(has_line(lines, "head  declined: fewer than 64 output features (linear, 768 to 10 features)"));
   CHECK(has_line(lines, "a.in_proj_weight  renamed from  a.q.weight, a.k.weight, a.v.weight"));
 }
 
@@ -128,6 +130,7 @@ TEST_CASE("the summary counts, judges and says how to load the output") {
   const auto lines = summary_lines(sample_report(), {});
   CHECK(has_line(lines, "attention fused 1 of 3 {softmax-matmul: 1}, declined 1, reverted 1"));
   CHECK(has_line(lines, "weights   folded 1 of 2"));
+  CHECK(has_line(lines, "linear    converted 1 of 2 {addmm: 1}; 1 left alone: fewer than 64 output features"));
   CHECK(has_line(lines, "parity    passed on cpu: 1 case, 1 output (reference: float64)"));
   CHECK(has_line(
       lines,
