@@ -65,6 +65,8 @@ void declare_conversion(CLI::App& app, Options& options) {
       ->allow_extra_args(false);
   app.add_flag("--no-fold", options.no_fold, "leave reparameterised weights alone");
   app.add_flag("--no-pack", options.no_pack, "leave separate query, key and value projections alone");
+  app.add_flag("--no-linear", options.no_linear,
+               "leave linear layers alone (float32 ones call flashconvert::linear otherwise)");
   app.add_flag("--dry-run", options.dry_run,
                "print the plan (every site and weight with its reason), the operators that the result\n"
                "needs, and operator counts before and after; write nothing; OUTPUT may be left out");
@@ -249,6 +251,7 @@ std::vector<std::string> arguments_for_one(const Options& batch, const std::stri
   add_each("--skip", batch.skip);
   add_flag(batch.no_fold, "--no-fold");
   add_flag(batch.no_pack, "--no-pack");
+  add_flag(batch.no_linear, "--no-linear");
   add_each("--load-library", batch.load_libraries);
   if (batch.dump_graphs)
     add("--dump-graphs", *batch.dump_graphs + "/" + std::filesystem::path(input).filename().string());

@@ -38,6 +38,7 @@ struct Options {
   std::vector<std::string> skip;
   bool no_fold = false;
   bool no_pack = false;
+  bool no_linear = false;
   std::vector<std::string> load_libraries;
 
   bool dry_run = false;

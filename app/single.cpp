@@ -46,6 +46,7 @@ ConvertOptions conversion_options(const Options& options) {
   conversion.dry_run = options.dry_run;
   conversion.fold = !options.no_fold;
   conversion.pack = !options.no_pack;
+  conversion.linear = !options.no_linear;
   conversion.dump_graphs = options.dump_graphs.value_or("");
   conversion.only = options.only;
   conversion.skip = options.skip;
@@ -72,9 +73,10 @@ void warn_of_idle_globs(report::Report& report, const char* option, const std::v
   for (const auto& glob : globs) {
     const auto selects = [&](const auto& entry) { return glob_selects(glob, entry.path); };
     if (std::none_of(report.attention.begin(), report.attention.end(), selects) &&
-        std::none_of(report.folded.begin(), report.folded.end(), selects)) {
+        std::none_of(report.folded.begin(), report.folded.end(), selects) &&
+        std::none_of(report.linear.begin(), report.linear.end(), selects)) {
       report.warnings.push_back(std::string(option) + " '" + glob +
-                                "' matches no attention site and no reparameterised weight");
+                                "' matches no attention site, no reparameterised weight and no linear layer");
     }
   }
 }

@@ -21,6 +21,9 @@ bool changed_anything(const report::Report& report) {
   for (const auto& entry : report.folded) {
     if (entry.status == report::FoldStatus::kFolded) return true;
   }
+  for (const auto& entry : report.linear) {
+    if (entry.status == report::LinearStatus::kConverted) return true;
+  }
   return false;
 }
 

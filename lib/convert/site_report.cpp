@@ -1,4 +1,4 @@
-// What the report says of attention sites (site_report.h).
+// See site_report.h.
 #include "convert/site_report.h"
 
 namespace flashconvert {
@@ -51,6 +51,16 @@ std::vector<report::AttentionEntry> attention_entries(const survey::Survey& surv
     for (const survey::Site& site : method.sites) {
       if (!site.is_other_path) entries.push_back(entry_of(method, site));
     }
+  }
+  return entries;
+}
+
+std::vector<report::LinearEntry> linear_entries(const std::vector<rewrite::LinearLayer>& layers) {
+  std::vector<report::LinearEntry> entries;
+  for (const rewrite::LinearLayer& layer : layers) {
+    const auto status = layer.reason ? report::LinearStatus::kDeclined : report::LinearStatus::kConverted;
+    entries.push_back(
+        {layer.path, layer.method, layer.form, status, layer.reason, layer.in_features, layer.out_features});
   }
   return entries;
 }

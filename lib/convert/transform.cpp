@@ -8,6 +8,7 @@
 #include "convert/site_report.h"
 #include "convert/stopwatch.h"
 #include "fold/fold.h"
+#include "rewrite/linear.h"
 #include "rewrite/rewrite.h"
 #include "rewrite/specialised_methods.h"
 #include "survey/survey.h"
@@ -17,7 +18,11 @@ namespace flashconvert {
 Selection selected_by(const ConvertOptions& options) {
   const auto by_path = [&options](const std::string& path) { return path_selected(options.only, options.skip, path); };
   const auto weights = [&options, by_path](const std::string& path) { return options.fold && by_path(path); };
-  return {by_path, weights};
+  return {by_path, weights, by_path};
+}
+
+bool converts_linear_layers(const ConvertOptions& options) {
+  return options.linear && options.backend == survey::Backend::kFlash;
 }
 
 Transformed transform(torch::jit::Module& module, const Selection& selection, const ConvertOptions& options,
@@ -44,6 +49,13 @@ Transformed transform(torch::jit::Module& module, const Selection& selection, co
   progress("rewrite", 0);
   rewrite::RewriteResult rewritten = rewrite::rewrite_attention(module, std::move(survey), specialised, rewriting);
   dump.module("4-rewrite", module);
+  if (converts_linear_layers(options)) {
+    rewrite::LinearResult linear =
+        rewrite::rewrite_linear_layers(module, {selection.linear, rewriting.splice_linear});
+    dump.module("5-linear", module);
+    result.linear = linear_entries(linear.layers);
+    result.linear_places = std::move(linear.places);
+  }
   result.rewrite_seconds += watch.lap();
 
   result.folded = std::move(folds.entries);
@@ -60,6 +72,7 @@ Transformed transform(torch::jit::Module& module, const Selection& selection, co
   rewriting.pack = options.pack;
   Transformed result = transform(module, selection, options, rewriting, progress);
   result.survey = {};  // working copies, of no more use
+  result.linear_places = {};
   return result;
 }
 

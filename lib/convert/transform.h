@@ -1,4 +1,4 @@
-// The stages between loading and verifying, in order: fold, specialise methods, survey, rewrite. They run again for
+// The stages between loading and verifying, in order: fold, specialise methods, survey, rewrite, linear layers. They run again for
 // each trial that looks for the sites behind a failed parity, and, with both forms of a site side by side, for the
 // comparison of sites.
 #pragma once
@@ -20,16 +20,22 @@ namespace flashconvert {
 struct Selection {
   std::function<bool(const std::string& path)> attention;
   std::function<bool(const std::string& path)> weights;
+  std::function<bool(const std::string& path)> linear;
 };
 
 // What the options select.
 Selection selected_by(const ConvertOptions& options);
 
+// Whether linear layers are converted at all.
+bool converts_linear_layers(const ConvertOptions& options);
+
 struct Transformed {
   std::vector<report::AttentionEntry> attention;
   std::vector<report::FoldEntry> folded;
+  std::vector<report::LinearEntry> linear;
   std::vector<report::Rename> renamed;
   survey::Survey survey;  // what became of each site; empty after an ordinary conversion
+  std::vector<rewrite::LinearPlace> linear_places;
   double survey_seconds = 0;
   double rewrite_seconds = 0;
 };

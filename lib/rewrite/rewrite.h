@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "report/report.h"
+#include "rewrite/linear.h"
 #include "rewrite/specialised_methods.h"
 #include "survey/survey.h"
 
@@ -19,6 +20,7 @@ struct RewriteOptions {
   // How the proposals enter the working copy of a method. The usual way puts each in the place of what it replaces;
   // the comparison of sites has both forms run (convert/shown_sites.h).
   std::function<void(survey::MethodSurvey&)> splice = nullptr;
+  SpliceLinear splice_linear = nullptr;  // likewise (linear.h)
 };
 
 struct RewriteResult {

@@ -38,13 +38,17 @@ struct InputOptions {
 std::vector<Case> make_cases(const checkpoint::Checkpoint& original, const InputOptions& options,
                              const VerifyOptions& verification = {});
 
-// One attention site of a module that shows its sites (site_calls.h): the module instance whose method holds it, and
-// the name that the method's graph gives it.
+inline constexpr const char* kAttentionSite = "attention";
+inline constexpr const char* kLinearSite = "linear";
+
+// One attention site, or linear layer, of a module that shows its sites (site_calls.h): the module instance whose method
+// holds it, and the name that the method's graph gives it.
 struct ShownSite {
-  std::string path;
+  std::string path;  // as the report has it
   std::string method;
   torch::jit::Module module;
   std::string name;
+  const char* kind = kAttentionSite;
 };
 
 // Judges conversions of one checkpoint: the original and its reference are evaluated once, whatever number of converted

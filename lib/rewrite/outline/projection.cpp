@@ -1,8 +1,6 @@
 // Linear projections as graphs spell them.
 #include "rewrite/outline/projection.h"
 
-#include <torch/csrc/jit/ir/constants.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -10,6 +8,7 @@
 #include "graph/method_graph.h"
 #include "graph/operators.h"
 #include "graph/views.h"
+#include "rewrite/weight_product.h"
 
 namespace flashconvert::rewrite {
 namespace {
@@ -19,39 +18,6 @@ using torch::jit::Node;
 using torch::jit::Value;
 namespace aten = c10::aten;
 namespace prim = c10::prim;
-
-// A product with a weight, before anything is known of the operands.
-struct WeightProduct {
-  Value* input = nullptr;
-  Value* weight = nullptr;
-  Value* bias = nullptr;         // null: none
-  bool weight_is_out_in = true;  // as torch.linear takes it; matrix products take [in, out]
-  std::vector<Node*> nodes;
-};
-
-bool is_one(Value* value) {
-  const auto constant = torch::jit::toIValue(value);
-  return constant && constant->isScalar() && constant->toScalar().toDouble() == 1.0;
-}
-
-std::optional<WeightProduct> match_product(Value* output) {
-  Node* node = output->node();
-  if (node->kind() == aten::linear) {
-    Value* bias = node->input(2)->mustBeNone() ? nullptr : node->input(2);
-    return WeightProduct{node->input(0), node->input(1), bias, true, {node}};
-  }
-  if (node->kind() == aten::matmul) return WeightProduct{node->input(0), node->input(1), nullptr, false, {node}};
-  if (node->kind() == aten::addmm && is_one(node->input(3)) && is_one(node->input(4))) {
-    return WeightProduct{node->input(1), node->input(2), node->input(0), false, {node}};
-  }
-  if (node->kind() != aten::add || node->inputs().size() != 3 || !is_one(node->input(2))) return std::nullopt;
-  for (const std::size_t side : {0U, 1U}) {
-    Node* inner = node->input(side)->node();
-    if (inner->kind() != aten::matmul || inner->output()->uses().size() != 1) continue;
-    return WeightProduct{inner->input(0), inner->input(1), node->input(1 - side), false, {inner, node}};
-  }
-  return std::nullopt;
-}
 
 struct Parameter {
   Value* value = nullptr;
@@ -202,7 +168,7 @@ bool is_whole_layer(const Module& self, const Projection& projection) {
 }
 
 std::optional<Projection> match_spelled_out(Value* output, const Module& self, Layouts& layouts) {
-  const auto product = match_product(output);
+  const auto product = weight_product_of(output);
   if (!product) return std::nullopt;
   Projection projection;
   projection.output = output;
