@@ -23,7 +23,7 @@ from program import (
     with_interrupts,
 )
 
-OPTIONS = """--verify --revert-failing --inputs --input-spec --device --backend --only --skip --no-fold --no-pack --dry-run
+OPTIONS = """--verify --revert-failing --inputs --input-spec --device --backend --only --skip --no-fold --no-pack --no-linear --dry-run
 --bench --load-library --report --strict --force --jobs --output-dir --quiet --verbose --version --help
 --resume --shard --max-memory --max-time --no-sandbox --dump-graphs""".split()
 
@@ -56,7 +56,7 @@ class Usage(ProgramTest):
         graphs = self.folder / "graphs"
         self.convert(self.encoder, self.output, "--dump-graphs", graphs)
         stages = sorted(path.name for path in graphs.iterdir())
-        self.assertEqual(stages, ["0-load", "1-fold", "2-specialise", "3-survey", "4-rewrite"])
+        self.assertEqual(stages, ["0-load", "1-fold", "2-specialise", "3-survey", "4-rewrite", "5-linear"])
         read = {stage: "".join(path.read_text() for path in (graphs / stage).iterdir()) for stage in stages}
         self.assertNotIn("flashconvert::attention", read["2-specialise"])
         self.assertIn("flashconvert::attention", read["4-rewrite"])
@@ -245,6 +245,42 @@ class Options(ProgramTest):
         self.assertIsNotNone(report["attention"][1]["reason"])
         self.assertTrue(report["parity"]["passed"])
         self.assert_same_function(self.encoder, self.output)
+
+    def linear_model(self):
+        model = torch.nn.Sequential(torch.nn.Linear(256, 128), torch.nn.Linear(128, 256), torch.nn.Linear(256, 96))
+        path = self.folder / "linear.pt"
+        torch.jit.trace(model.eval(), torch.randn(3, 256)).save(str(path))
+        return path
+
+    def test_linear_layers(self):
+        model = self.linear_model()
+        report = self.report(model, self.output)
+        self.assertEqual([(layer["path"], layer["status"], layer["reason"]) for layer in report["linear"]],
+                         [("0", "converted", None), ("1", "declined", "fewer than 256 input features"),
+                          ("2", "converted", None)])
+        self.assertEqual(report["operators"]["needed"], ["flashconvert::linear"])
+        converted, original = torch.jit.load(str(self.output)), torch.jit.load(str(model))
+        self.assertEqual({key: value.shape for key, value in converted.state_dict().items()},
+                         {key: value.shape for key, value in original.state_dict().items()})
+        x = torch.randn(7, 256)
+        self.assertTrue(torch.equal(converted(x), original(x)))
+        report = self.report(model, self.output, "--skip", "2", "--force")
+        self.assertEqual([layer["reason"] for layer in report["linear"]],
+                         [None, "fewer than 256 input features", "not selected"])
+        for option in ("--no-linear", "--backend=portable"):
+            report = self.report(model, self.output, option, "--force")
+            self.assertEqual((report["linear"], report["operators"]["needed"]), ([], []))
+
+    def test_a_linear_layer_that_fails(self):
+        model = self.linear_model()
+        done = self.convert(model, self.output, "--verify", "--load-library", SABOTAGE, code=5)
+        self.assertIn("parity fails with the linear layer '2' converted", done.stderr)
+        self.assertNotIn("the linear layer '0'", done.stderr)
+        options = ("--verify", "--revert-failing", "--load-library", SABOTAGE)
+        report = self.report(model, self.output, *options)
+        self.assertEqual([layer["status"] for layer in report["linear"]], ["converted", "declined", "reverted"])
+        self.assertIn("parity failed with this layer converted", report["linear"][2]["reason"])
+        self.assertTrue(report["parity"]["passed"])
 
     def test_load_library(self):
         torch.ops.load_library(DRIFT)
