@@ -124,12 +124,13 @@ std::string folded_section(const Report& report) {
 
 std::string linear_section(const Report& report) {
   if (report.linear.empty()) return "";
-  Table table({"module", "status", "form", "input features", "output features", "reason"},
+  Table table({"module", "status", "form", "activation", "input features", "output features", "reason"},
               report.linear.size() > kFilteredRows);
   for (const auto& layer : report.linear) {
     table.add_row({{site_name(layer.path, layer.method), "path"},
                    {name(layer.status), layer.status == LinearStatus::kConverted ? "good" : "warn"},
                    {layer.form, "name"},
+                   {layer.activation == "none" ? "" : layer.activation, "name"},
                    {std::to_string(layer.in_features), "number"},
                    {std::to_string(layer.out_features), "number"},
                    {layer.reason.value_or(""), "reason"}});

@@ -75,7 +75,8 @@ Json linear_json(const LinearEntry& layer) {
           {"status", name(layer.status)},
           {"reason", nullable(layer.reason)},
           {"in_features", layer.in_features},
-          {"out_features", layer.out_features}};
+          {"out_features", layer.out_features},
+          {"activation", layer.activation}};
 }
 
 Json rename_json(const Rename& rename) { return {{"from", rename.from}, {"to", rename.to}}; }

@@ -83,6 +83,7 @@ LinearEntry read_linear(const ParsedJson& json) {
   layer.reason = nullable<std::string>(json.at("reason"));
   layer.in_features = json.at("in_features").get<std::int64_t>();
   layer.out_features = json.at("out_features").get<std::int64_t>();
+  layer.activation = json.at("activation").get<std::string>();
   return layer;
 }
 

@@ -58,6 +58,7 @@ struct LinearEntry {
   std::optional<std::string> reason;  // set when declined or reverted
   std::int64_t in_features = 0;
   std::int64_t out_features = 0;
+  std::string activation = "none";  // computed with it: "gelu", "gelu_tanh", "relu", "silu"
 };
 
 struct Rename {

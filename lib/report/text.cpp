@@ -148,7 +148,9 @@ std::string linear_summary(const Report& report, const Style& style) {
 
 // "decoder.fc1  converted  linear, 768 to 3072 features"
 std::string linear_line(const LinearEntry& layer, const Style& style) {
-  const std::string what = fmt::format("{}, {} to {} features", layer.form, layer.in_features, layer.out_features);
+  const std::string activation = layer.activation == "none" ? "" : fmt::format(", with its {}", layer.activation);
+  const std::string what =
+      fmt::format("{}, {} to {} features{}", layer.form, layer.in_features, layer.out_features, activation);
   const std::string site = site_name(layer.path, layer.method);
   if (layer.status == LinearStatus::kConverted) return fmt::format("{}  {}  {}", site, style.good("converted"), what);
   return fmt::format("{}  {}: {} ({})", site, style.attention(name(layer.status)), layer.reason.value_or(""), what);

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <map>
 #include <memory>
-#include <set>
 #include <utility>
 
 #include "graph/attributes.h"
@@ -16,6 +15,7 @@
 #include "graph/module_index.h"
 #include "graph/module_types.h"
 #include "graph/traversal.h"
+#include "rewrite/linear_activation.h"
 #include "rewrite/weight_product.h"
 
 namespace flashconvert::rewrite {
@@ -136,6 +136,9 @@ public:
         changed = rewrite(instances, method, paths) || changed;
       }
     }
+    if (changed && !options_.splice) {
+      for (const std::vector<Instance>& instances : index.instances_by_type()) fuse_activations_of(instances);
+    }
     if (changed) drop_compiled_code(root_);
     return std::move(result_);
   }
@@ -219,7 +222,7 @@ private:
       if (function == nullptr) continue;
       for (const Layer& place : layers_of(*function->graph())) {
         auto found = layer_of(place, self, paths);
-        if (!found || !known_.insert(found->first).second) continue;
+        if (!found || !numbers_.emplace(found->first, result_.layers.size()).second) continue;
         found->second.method = function->name();
         result_.layers.push_back(std::move(found->second));
       }
@@ -251,6 +254,30 @@ private:
     return true;
   }
 
+  // After all layers of all types call the operator.
+  void fuse_activations_of(const std::vector<Instance>& instances) {
+    const Module self = instances.front().module;
+    for (const std::string& method : methods_with_graph(self)) {
+      const std::shared_ptr<Graph> graph = method_graph(self.type(), method)->copy();
+      const std::vector<Node*> fused = fuse_activations(*graph);
+      if (fused.empty()) continue;
+      for (const Node* linear : fused) {
+        for (const Instance& instance : instances) note_activation(linear, instance.module);
+      }
+      torch::jit::EliminateDeadCode(graph);
+      replace_method_graph(self.type(), method, graph);
+    }
+  }
+
+  void note_activation(const Node* linear, const Module& self) {
+    const auto weight = stored_in(linear->input(1)->node()->kind() == aten::t ? linear->input(1)->node()->input(0)
+                                                                              : const_cast<Value*>(linear->input(1)),
+                                  self);
+    const auto number = weight ? numbers_.find(weight->cell) : numbers_.end();
+    if (number == numbers_.end()) return;
+    result_.layers[number->second].activation = torch::jit::toIValue(linear->input(3))->toStringRef();
+  }
+
   static Value* insert_operator(const Layer& place) {
     const WeightProduct& product = place.product;
     Graph& graph = *place.node->owningGraph();
@@ -273,7 +300,7 @@ private:
   Module& root_;
   const LinearOptions& options_;
   LinearResult result_;
-  std::set<Cell> known_;
+  std::map<Cell, std::size_t> numbers_;  // of the layers, by their weights
 };
 
 }  // namespace

@@ -22,6 +22,7 @@ struct LinearLayer {
   std::int64_t in_features = 0;
   std::int64_t out_features = 0;
   std::optional<std::string> reason;  // why it stays as it is
+  std::string activation = "none";    // computed with it, somewhere at least
 };
 
 // One place where such a layer is computed, in one instance. `number` counts the places in a method.

@@ -20,6 +20,7 @@ class BenchModel:
     inputs: Callable[[int, int], tuple]  # of a batch and a length, float32 and int64
     eager: Callable[[], nn.Module]  # for torch.compile; needs no package beyond torch, torchvision and transformers
     traced_length: int = 0  # where it need not be the real one
+    alone_length: int = 0  # of a single request, where it is not `length`
 
 
 class FirstResult(nn.Module):
@@ -118,8 +119,8 @@ def _both(make):
 
 
 MODELS = (
-    BenchModel("bert", "BERT-base B32 L512", 32, 512, _both(bert), padded_ids, lambda: bert("sdpa"), 32),
-    BenchModel("gpt2", "GPT-2 B16 L1024", 16, 1024, _both(gpt2), ids, lambda: gpt2("sdpa"), 32),
+    BenchModel("bert", "BERT-base B32 L512", 32, 512, _both(bert), padded_ids, lambda: bert("sdpa"), 32, 128),
+    BenchModel("gpt2", "GPT-2 B16 L1024", 16, 1024, _both(gpt2), ids, lambda: gpt2("sdpa"), 32, 128),
     BenchModel("vit224", "ViT-B/16 224 B64", 64, 224, _both(vit(224)), images, lambda: vit(224)("sdpa")),
     BenchModel("vit384", "ViT-B/16 384 B32", 32, 384, _both(vit(384)), images, lambda: vit(384)("sdpa")),
     BenchModel("swin", "Swin-T 224 B64", 64, 224, {"softmax": lambda: swin(False), "sdpa": lambda: swin(True)}, images,

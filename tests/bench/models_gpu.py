@@ -7,8 +7,10 @@
 
 `export` writes TorchScript files without their weights; it needs no GPU, but timm and a transformers that can be traced.
 `run` fills them with random weights, converts each with `--verify --device cuda`, and times original and converted model
-as a program calls them: call after call, launches included. Exit code 1 when a conversion fails or is slower than its
-original by more than 2 %.
+as a program calls them: call after call, launches included; and one request alone, with a wait after each call, as a
+robot or a server sees it. Errors are those of the first output against the original in float64, mean and largest in units
+of its largest magnitude. Exit code 1 when a conversion fails, is slower than its original by more than 2 %, or in float32
+has a larger mean error.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 
 import torch
@@ -115,6 +118,42 @@ def time_in_turns(calls, seconds):
     return {name: statistics.median(times) for name, times in results.items()}
 
 
+def time_alone(calls, seconds):
+    """Milliseconds from a call to its result on the device, medians, the functions in turns."""
+    results = {name: [] for name in calls}
+    end = time.monotonic() + seconds * len(calls)
+    for call in calls.values():
+        for _ in range(8):
+            call()
+    while time.monotonic() < end:
+        for name, call in calls.items():
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            call()
+            torch.cuda.synchronize()
+            results[name].append(1e3 * (time.perf_counter() - start))
+    return {name: statistics.median(times) for name, times in results.items()}
+
+
+def first_tensor(result):
+    while not isinstance(result, torch.Tensor):
+        result = result[0]
+    return result
+
+
+def errors(source, modules, arguments):
+    """(mean, largest) of each module; nothing where the original cannot run in float64."""
+    with torch.inference_mode():
+        try:
+            wide = torch.jit.load(source, map_location="cuda").double()
+            exact = first_tensor(wide(*in_dtype(arguments, torch.float64)))
+        except RuntimeError:
+            return {}
+        scale = exact.abs().max()
+        differences = {name: (first_tensor(module(*arguments)) - exact).abs() / scale for name, module in modules.items()}
+    return {name: (difference.mean().item(), difference.max().item()) for name, difference in differences.items()}
+
+
 def caller(module, arguments):
     def call():
         with torch.inference_mode():
@@ -138,9 +177,14 @@ def measure(model, form, dtype, options, folder):
         modules["compiled"] = torch.compile(eager)
     calls = {name: caller(module, arguments) for name, module in modules.items()}
     times = time_in_turns(calls, QUICK_SECONDS if options.quick else SECONDS)
+    alone = in_dtype(model.inputs(1, model.alone_length or model.length), DTYPES[dtype], "cuda")
+    pair = {name: modules[name] for name in ("original", "converted")}
+    waits = time_alone({name: caller(module, alone) for name, module in pair.items()},
+                       QUICK_SECONDS if options.quick else SECONDS)
+    few = in_dtype(model.inputs(VERIFIED_BATCH, model.length), DTYPES[dtype], "cuda")
     fused = [site for site in report["attention"] if site["status"] == "fused"]
     return {"model": model.title, "form": form, "dtype": dtype, "ms": times, "fused": len(fused),
-            "sites": len(report["attention"])}
+            "sites": len(report["attention"]), "alone_ms": waits, "errors": errors(source, pair, few)}
 
 
 def run(options):
@@ -158,6 +202,9 @@ def run(options):
         print(table.line(row), flush=True)
         if row["ms"]["converted"] > ALLOWED_TIME * row["ms"]["original"]:
             failed.append(f"{model.title}, {form}, {dtype}: slower than the original")
+        means = {name: mean for name, (mean, _) in row["errors"].items()}
+        if dtype == "fp32" and means and means["converted"] > means["original"]:
+            failed.append(f"{model.title}, {form}, {dtype}: a larger mean error than the original's")
         torch.cuda.empty_cache()
     print(*table.summary(), *failed, sep="\n")
     if options.json:

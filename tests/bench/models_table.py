@@ -1,6 +1,7 @@
 """Prints what models_gpu.py measured.
 
-A row: {"model", "form", "dtype", "fused", "sites", "ms": {"original", "converted" and perhaps "compiled"}}.
+A row: {"model", "form", "dtype", "fused", "sites", "ms": {"original", "converted" and perhaps "compiled"}, "alone_ms" of
+one request with a wait after it, "errors": {"original", "converted"}, (mean, largest), or empty}.
 """
 
 import math
@@ -13,12 +14,14 @@ class ModelTable:
 
     def header(self):
         names = "".join(f"{name:>11}" for name in self._columns)
-        return f"{'':52}{'form':10}dtype{names}  original/converted  fused"
+        return f"{'':52}{'form':10}dtype{names}  original/converted  fused       one request   ratio   mean error (largest)"
 
     def line(self, row):
         times = "".join(f"{self._time(row, name, 2):>11}" for name in self._columns)
-        return (f"{row['model']:52}{row['form']:10}{row['dtype']:5}{times}{self._ratio(row):20.2f}"
-                f"  {row['fused']} of {row['sites']}")
+        fused, alone = f"{row['fused']} of {row['sites']}", row["alone_ms"]
+        errors = " -> ".join("{:.1e} ({:.1e})".format(*row["errors"][name]) for name in row["errors"])
+        return (f"{row['model']:52}{row['form']:10}{row['dtype']:5}{times}{self._ratio(row):20.2f}  {fused:10}"
+                f"{alone['original']:6.2f} -> {alone['converted']:4.2f}{alone['original'] / alone['converted']:8.2f}   {errors}")
 
     @staticmethod
     def _time(row, name, digits):
@@ -50,10 +53,15 @@ class ModelTable:
     def markdown(self):
         """A row a model and dtype: original and converted of each form, then torch.compile."""
         compiled = "compiled" in self._columns
-        yield "| ms | dtype | original → converted |" + (" torch.compile |" if compiled else "")
-        yield "| --- | --- | --- |" + (" ---: |" if compiled else "")
+        yield "| ms | dtype | original → converted |" + (" torch.compile |" if compiled else "") + " one request | mean error |"
+        yield "| --- | --- | --- |" + (" ---: |" if compiled else "") + " --- | --- |"
         for (model, dtype), rows in self._by_model().items():
             forms = "; ".join(f"{row['form']} {self._time(row, 'original', 1)} → {self._time(row, 'converted', 1)}"
                               f" ({self._ratio(row):.2f})" for row in rows)
             last = [self._time(row, "compiled", 1) for row in rows if "compiled" in row["ms"]]
-            yield f"| {model} | {dtype} | {forms} |" + (f" {(last or ['-'])[0]} |" if compiled else "")
+            alone = min((row["alone_ms"] for row in rows), key=lambda times: times["converted"])
+            original = min(row["alone_ms"]["original"] for row in rows)
+            means = [row["errors"][name][0] for row in rows[-1:] for name in row["errors"]]
+            yield (f"| {model} | {dtype} | {forms} |" + (f" {(last or ['-'])[0]} |" if compiled else "")
+                   + f" {original:.2f} → {alone['converted']:.2f} ({original / alone['converted']:.2f}) |"
+                   + f" {' → '.join(f'{mean:.1e}' for mean in means)} |")

@@ -78,15 +78,17 @@ class Table(unittest.TestCase):
         self.table = ModelTable(with_compile=True)
         self.table.rows = [
             {"model": "A", "form": "softmax", "dtype": "fp16", "fused": 12, "sites": 12,
-             "ms": {"original": 20.0, "converted": 5.0}},
+             "ms": {"original": 20.0, "converted": 5.0}, "alone_ms": {"original": 2.0, "converted": 1.0}, "errors": {}},
             {"model": "A", "form": "sdpa", "dtype": "fp16", "fused": 11, "sites": 12,
-             "ms": {"original": 8.0, "converted": 4.0, "compiled": 6.0}},
+             "ms": {"original": 8.0, "converted": 4.0, "compiled": 6.0},
+             "alone_ms": {"original": 1.5, "converted": 1.2}, "errors": {"original": (2e-7, 3e-6), "converted": (1e-7, 2e-6)}},
         ]
 
     def test_lines(self):
         words = [self.table.line(row).split() for row in self.table.rows]
-        self.assertEqual(words[0], ["A", "softmax", "fp16", "20.00", "5.00", "-", "4.00", "12", "of", "12"])
+        self.assertEqual(words[0], ["A", "softmax", "fp16", "20.00", "5.00", "-", "4.00", "12", "of", "12", "2.00", "->", "1.00", "2.00"])
         self.assertEqual(words[1][3:7], ["8.00", "4.00", "6.00", "2.00"])
+        self.assertEqual(" ".join(words[1][14:]), "2.0e-07 (3.0e-06) -> 1.0e-07 (2.0e-06)")
 
     def test_summary_compares_with_the_fastest_other_way(self):
         lines = list(self.table.summary())
@@ -95,7 +97,7 @@ class Table(unittest.TestCase):
 
     def test_markdown(self):
         self.assertEqual(list(self.table.markdown())[-1],
-                         "| A | fp16 | softmax 20.0 → 5.0 (4.00); sdpa 8.0 → 4.0 (2.00) | 6.0 |")
+                         "| A | fp16 | softmax 20.0 → 5.0 (4.00); sdpa 8.0 → 4.0 (2.00) | 6.0 | 1.50 → 1.00 (1.50) | 2.0e-07 → 1.0e-07 |")
 
 
 if __name__ == "__main__":

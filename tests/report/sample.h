@@ -76,9 +76,11 @@ inline Report sample_report() {
   converted.status = LinearStatus::kConverted;
   converted.in_features = 768;
   converted.out_features = 3072;
+  converted.activation = "gelu_tanh";
   LinearEntry small = converted;
   small.path = "head";
   small.form = "linear";
+  small.activation = "none";
   small.status = LinearStatus::kDeclined;
   small.reason = "fewer than 64 output features";
   small.out_features = 10;

@@ -43,7 +43,7 @@ TEST_CASE("JSON has the fields of the contract in a fixed order") {
                                             "scale", "causal", "bias", "packed"});
   CHECK(keys(json["folded"][0]) == Names{"path", "form", "status", "reason", "weight_change", "dtype"});
   CHECK(keys(json["linear"][0]) ==
-        Names{"path", "method", "form", "status", "reason", "in_features", "out_features"});
+        Names{"path", "method", "form", "status", "reason", "in_features", "out_features", "activation"});
   CHECK(keys(json["renamed"][0]) == Names{"from", "to"});
   CHECK(keys(json["parity"]) == Names{"device", "reference", "passed", "cases", "sites"});
   CHECK(keys(json["parity"]["cases"][0]) == Names{"inputs", "method", "outputs"});

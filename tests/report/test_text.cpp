@@ -121,7 +121,7 @@ TEST_CASE("folded weights are listed, and grouped by form when there are dozens"
   verbose.verbose = true;
   lines = entry_lines(report, verbose);
   CHECK(has_line(lines, "layer7  folded  sigma-reparam/row-norm, float32, 18 % from the raw weight"));
-  CHECK(has_line(lines, "encoder.layers.3.mlp.fc1  converted  addmm, 768 to 3072 features"));
+  CHECK(has_line(lines, "encoder.layers.3.mlp.fc1  converted  addmm, 768 to 3072 features, with its gelu_tanh"));
   CHECK(has_line(lines, "head  declined: fewer than 64 output features (linear, 768 to 10 features)"));
   CHECK(has_line(lines, "a.in_proj_weight  renamed from  a.q.weight, a.k.weight, a.v.weight"));
 }

@@ -144,6 +144,76 @@ TEST_CASE("layers of a type of which one is not selected", "[linear]") {
   CHECK(at::equal(run(loaded, {x}), before));
 }
 
+namespace {
+
+Module activation_module(const std::string& expression) {
+  Module module = empty_module("Activation");
+  module.define("def forward(self, x):\n  return " + expression + "\n");
+  return module;
+}
+
+// A layer and what comes after it, each a module.
+Module two_modules(const std::string& activation, const std::string& forward) {
+  Module parent = empty_module("Parent");
+  parent.register_module("fc", linear_module(256, 300));
+  parent.register_module("act", activation_module(activation));
+  parent.define("def forward(self, x):\n" + forward);
+  return reloaded(parent);
+}
+
+std::string fused_with(Module& module) {
+  const at::Tensor x = at::randn({3, 256});
+  const at::Tensor before = run(module, {x.clone()});
+  const auto result = rewrite::rewrite_linear_layers(module, {});
+  Module loaded = reloaded(module);
+  CHECK(at::allclose(run(loaded, {x.clone()}), before, 1e-5, 1e-5));
+  return result.layers.at(0).activation;
+}
+
+}  // namespace
+
+TEST_CASE("activations that a linear layer takes", "[linear]") {
+  const std::pair<const char*, const char*> kForms[] = {{"torch.gelu(%)", "gelu"},
+                                                        {"torch.gelu(%, approximate='tanh')", "gelu_tanh"},
+                                                        {"torch.relu(%)", "relu"},
+                                                        {"torch.silu(%)", "silu"},
+                                                        {"torch.relu_(%)", "relu"},
+                                                        {"torch.tanh(%)", "none"},
+                                                        {"torch.relu(%) + 1", "relu"},
+                                                        {"torch.relu(% + 1)", "none"}};
+  for (const auto& [form, name] : kForms) {
+    std::string expression = form;
+    expression.replace(expression.find('%'), 1, "torch.linear(x, self.weight, self.bias)");
+    INFO(expression);
+    Module module = module_with(expression);
+    CHECK(fused_with(module) == name);
+    CHECK(calls_in(module) == 1);
+  }
+}
+
+TEST_CASE("activations of a module of their own", "[linear]") {
+  Module module = two_modules("torch.gelu(x)", "  return self.act.forward(self.fc.forward(x))\n");
+  CHECK(fused_with(module) == "gelu");
+  CHECK(calls_in(module) == 1);
+  CHECK_FALSE(contains(code_graph(module), "CallMethod"));
+  Module in_place = two_modules("torch.relu_(x)", "  return self.act.forward(self.fc.forward(x))\n");
+  CHECK(fused_with(in_place) == "relu");
+  Module without = two_modules("torch.gelu(x)", "  return torch.gelu(self.fc.forward(x), approximate='tanh')\n");
+  CHECK(fused_with(without) == "gelu_tanh");
+}
+
+TEST_CASE("activations that stay where they are", "[linear]") {
+  const char* const kTwice = "  y = self.fc.forward(x)\n  return self.act.forward(y) + y\n";
+  const char* const kBranch =
+      "  y = self.fc.forward(x)\n  if bool(x.sum() > 0):\n    y = self.act.forward(y)\n  return y\n";
+  for (const char* forward : {kTwice, kBranch}) {
+    Module module = two_modules("torch.gelu(x)", forward);
+    CHECK(fused_with(module) == "none");
+  }
+  Module more = two_modules("torch.gelu(x + x)", "  return self.act.forward(self.fc.forward(x))\n");
+  CHECK(fused_with(more) == "none");
+}
+
 TEST_CASE("weights in the code of a frozen model", "[linear]") {
   Module module = empty_module("Frozen");
   module.define("def forward(self, x):\n  return x\n");
