@@ -54,8 +54,9 @@ std::string enter_sandbox(const std::vector<std::filesystem::path>& writable) {
   const std::size_t size = version >= 4 ? sizeof(attributes) : sizeof(attributes.files);
   const int ruleset = static_cast<int>(create_ruleset(&attributes, size, 0));
   if (ruleset < 0) return std::string("no Landlock ruleset: ") + std::strerror(errno);
-  // Devices, and the files of processes: what the CUDA driver writes to.
-  for (const char* system : {"/dev", "/proc"}) allow_below(ruleset, system, LANDLOCK_ACCESS_FS_WRITE_FILE);
+  // Devices, and the files of processes: the CUDA driver writes to them, and opens some anew (O_TRUNC).
+  const std::uint64_t rewrite = attributes.files & (LANDLOCK_ACCESS_FS_WRITE_FILE | kTruncate);
+  for (const char* system : {"/dev", "/proc"}) allow_below(ruleset, system, rewrite);
   for (const std::filesystem::path& folder : writable) allow_below(ruleset, folder, attributes.files);
   const bool entered =
       ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::syscall(SYS_landlock_restrict_self, ruleset, 0U) == 0;
