@@ -91,6 +91,7 @@ void add_figures(Json& json, const OutputComparison& output) {
   json["allowed"] = number(output.allowed);
   json["passed"] = output.passed;
   json["error_mean"] = number(output.error_mean);
+  json["error_mean_original"] = number(output.error_mean_original);
   json["error_p99"] = number(output.error_p99);
   json["needed_tolerance"] = number(output.needed_tolerance);
   json["note"] = output.note;

@@ -96,6 +96,7 @@ OutputComparison read_output(const ParsedJson& json) {
   output.error_original = number(json.at("error_original"));
   output.error_converted = number(json.at("error_converted"));
   output.error_mean = number(json.at("error_mean"));
+  if (json.contains("error_mean_original")) output.error_mean_original = number(json.at("error_mean_original"));
   output.error_p99 = number(json.at("error_p99"));
   output.allowed = number(json.at("allowed"));
   output.needed_tolerance = number(json.at("needed_tolerance"));

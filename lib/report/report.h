@@ -76,6 +76,7 @@ struct OutputComparison {
   double error_original = 0;    // max |original − reference| / scale
   double error_converted = 0;   // max |converted − reference| / scale
   double error_mean = 0;        // mean |converted − reference| / scale
+  double error_mean_original = 0;  // mean |original − reference| / scale
   double error_p99 = 0;         // its 99th percentile
   double allowed = 0;           // 2 · error_original + tolerance(dtype)
   double needed_tolerance = 0;  // the smallest tolerance(dtype) that would pass: max(0, converted − 2 · original)

@@ -74,7 +74,8 @@ double largest(const at::Tensor& values) { return values.numel() ? values.max().
 
 // The unscaled figures of a whole tensor.
 struct Figures {
-  double scale = 0, max_abs = 0, original = 0, converted = 0, sum = 0, p99 = 0;
+  double scale = 0, max_abs = 0, original = 0, converted = 0, p99 = 0;
+  double sum_original = 0, sum = 0;  // of the errors
   std::int64_t comparable = 0, kind_differs = 0;
 };
 
@@ -94,7 +95,9 @@ Figures measure(const Tensors& tensors) {
     figures.scale =
         std::max(figures.scale, largest(at::where(at::isfinite(stretch.reference), stretch.reference.abs(), 0.0)));
     figures.max_abs = std::max(figures.max_abs, largest(stretch.difference()));
-    figures.original = std::max(figures.original, largest(stretch.error_original()));
+    const at::Tensor errors_original = stretch.error_original();
+    figures.original = std::max(figures.original, largest(errors_original));
+    figures.sum_original += errors_original.sum().item<double>();
     figures.converted = std::max(figures.converted, largest(errors));
     figures.sum += errors.sum().item<double>();
     figures.comparable += stretch.comparable.sum().item<std::int64_t>();
@@ -194,7 +197,9 @@ report::OutputComparison compare_tensors(const at::Tensor& reference, const at::
   result.max_abs = figures.max_abs;
   result.error_original = figures.original / scale;
   result.error_converted = figures.converted / scale;
-  result.error_mean = figures.comparable > 0 ? figures.sum / static_cast<double>(figures.comparable) / scale : 0;
+  const double units = static_cast<double>(std::max<std::int64_t>(figures.comparable, 1)) * scale;
+  result.error_mean_original = figures.sum_original / units;
+  result.error_mean = figures.sum / units;
   result.error_p99 = figures.p99 / scale;
   if (at::isIntegralType(original.scalar_type(), /*includeBool=*/true)) {
     result.needed_tolerance = figures.max_abs / scale;

@@ -11,11 +11,12 @@ import torch
 from program import OPERATORS, SABOTAGE, Attention, ProgramTest, save_traced
 
 FIELDS = {
-    "": "schema flashconvert torch input output attention folded renamed parity bench seconds warnings operators "
+    "": "schema flashconvert torch input output attention folded linear renamed parity bench seconds warnings operators "
     "library growth options exit_code error",
     "attention": "path method form status depth reason heads head_dim scale causal bias packed",
     "folded": "path form status reason weight_change dtype",
-    "figures": "name shape dtype max_abs error_original error_converted allowed passed error_mean error_p99 "
+    "linear": "path method form status reason in_features out_features activation",
+    "figures": "name shape dtype max_abs error_original error_converted allowed passed error_mean error_mean_original error_p99 "
     "needed_tolerance note",
 }
 
@@ -74,7 +75,7 @@ class Report(ProgramTest):
                 self.assertLessEqual(figures["error_converted"], figures["allowed"])
         self.assertEqual([site["path"] for site in report["parity"]["sites"]], ["first", "second"])
         for site in report["parity"]["sites"]:
-            self.assertEqual(list(site), ["path", "method", "inputs", *FIELDS["figures"].split()])
+            self.assertEqual(list(site), ["path", "method", "kind", "inputs", *FIELDS["figures"].split()])
             self.assertTrue(site["passed"])
             self.assertGreater(site["error_original"], 0)
             self.assertLessEqual(site["error_converted"], site["allowed"])
