@@ -21,7 +21,7 @@ struct ConvertOptions {
   bool dry_run = false;
   bool fold = true;
   bool pack = true;
-  bool linear = true;  // with the backend flash
+  bool linear = true;             // with the backend flash
   std::string dump_graphs;        // a folder for the code after each stage; empty: none
   std::vector<std::string> only;  // globs over module paths
   std::vector<std::string> skip;

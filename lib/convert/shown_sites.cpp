@@ -32,7 +32,9 @@ void show_sites_of(survey::MethodSurvey& method) {
   torch::jit::EliminateDeadCode(method.graph);  // the proposals of other sites
 }
 
-std::string name_of(const std::string& method, std::size_t layer) { return method + "/linear/" + std::to_string(layer); }
+std::string name_of(const std::string& method, std::size_t layer) {
+  return method + "/linear/" + std::to_string(layer);
+}
 
 void show_linear_layer(const std::string& method, std::size_t number, torch::jit::Value* original,
                        torch::jit::Value* converted) {

@@ -59,9 +59,8 @@ std::vector<report::LinearEntry> linear_entries(const std::vector<rewrite::Linea
   std::vector<report::LinearEntry> entries;
   for (const rewrite::LinearLayer& layer : layers) {
     const auto status = layer.reason ? report::LinearStatus::kDeclined : report::LinearStatus::kConverted;
-    entries.push_back(
-        {layer.path, layer.method, layer.form, status, layer.reason, layer.in_features, layer.out_features,
-         layer.activation});
+    entries.push_back({layer.path, layer.method, layer.form, status, layer.reason, layer.in_features,
+                       layer.out_features, layer.activation});
   }
   return entries;
 }

@@ -50,8 +50,7 @@ Transformed transform(torch::jit::Module& module, const Selection& selection, co
   rewrite::RewriteResult rewritten = rewrite::rewrite_attention(module, std::move(survey), specialised, rewriting);
   dump.module("4-rewrite", module);
   if (converts_linear_layers(options)) {
-    rewrite::LinearResult linear =
-        rewrite::rewrite_linear_layers(module, {selection.linear, rewriting.splice_linear});
+    rewrite::LinearResult linear = rewrite::rewrite_linear_layers(module, {selection.linear, rewriting.splice_linear});
     dump.module("5-linear", module);
     result.linear = linear_entries(linear.layers);
     result.linear_places = std::move(linear.places);

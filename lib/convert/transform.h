@@ -1,6 +1,6 @@
-// The stages between loading and verifying, in order: fold, specialise methods, survey, rewrite, linear layers. They run again for
-// each trial that looks for the sites behind a failed parity, and, with both forms of a site side by side, for the
-// comparison of sites.
+// The stages between loading and verifying, in order: fold, specialise methods, survey, rewrite, linear layers. They
+// run again for each trial that looks for the sites behind a failed parity, and, with both forms of a site side by
+// side, for the comparison of sites.
 #pragma once
 
 #include <torch/csrc/jit/api/module.h>

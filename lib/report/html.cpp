@@ -54,7 +54,8 @@ std::string cards(const Report& report) {
   std::string html = "<div class=\"cards\">";
   html += count_card("Attention fused", counts.fused, counts.sites, "attention");
   html += count_card("Weights folded", counts.folded, counts.weights, "reparameterised weights");
-  if (counts.linear > 0) html += count_card("Linear layers converted", counts.converted, counts.linear, "linear layers");
+  if (counts.linear > 0)
+    html += count_card("Linear layers converted", counts.converted, counts.linear, "linear layers");
   html += parity_card(report);
   if (report.bench) {
     const Bench& bench = *report.bench;
@@ -109,8 +110,8 @@ std::string report_article(const Report& report) {
       fmt::format("<article><header><h2>{}</h2><span class=\"badge {}\">{}</span></header>",
                   escape(report.input.path == "-" ? "standard input" : report.input.path), result.css, result.text);
   html += messages(report) + cards(report) + files_section(report) + attention_section(report) +
-          folded_section(report) + linear_section(report) + parity_section(report) + bench_section(report) + operators_section(report) +
-          renamed_section(report) + loading_section(report) + seconds_section(report);
+          folded_section(report) + linear_section(report) + parity_section(report) + bench_section(report) +
+          operators_section(report) + renamed_section(report) + loading_section(report) + seconds_section(report);
   return html + "</article>\n";
 }
 

@@ -72,14 +72,14 @@ struct OutputComparison {
   std::string name;  // "output", "output[0]", "output['logits']"
   std::vector<std::int64_t> shape;
   std::string dtype;
-  double max_abs = 0;           // |converted − original|, unscaled
-  double error_original = 0;    // max |original − reference| / scale
-  double error_converted = 0;   // max |converted − reference| / scale
-  double error_mean = 0;        // mean |converted − reference| / scale
+  double max_abs = 0;              // |converted − original|, unscaled
+  double error_original = 0;       // max |original − reference| / scale
+  double error_converted = 0;      // max |converted − reference| / scale
+  double error_mean = 0;           // mean |converted − reference| / scale
   double error_mean_original = 0;  // mean |original − reference| / scale
-  double error_p99 = 0;         // its 99th percentile
-  double allowed = 0;           // 2 · error_original + tolerance(dtype)
-  double needed_tolerance = 0;  // the smallest tolerance(dtype) that would pass: max(0, converted − 2 · original)
+  double error_p99 = 0;            // its 99th percentile
+  double allowed = 0;              // 2 · error_original + tolerance(dtype)
+  double needed_tolerance = 0;     // the smallest tolerance(dtype) that would pass: max(0, converted − 2 · original)
   bool passed = false;
   std::string note;  // why it failed where the figures do not say it: "NaN at [0, 3] only in the converted model"
 };
@@ -93,8 +93,8 @@ struct ParityCase {
   std::vector<OutputComparison> outputs;
 };
 
-// One attention site, or linear layer, on the inputs that it gets in the verified cases: the original form and the fused one side by
-// side, on the same operands. The figures are those of its worst call.
+// One attention site, or linear layer, on the inputs that it gets in the verified cases: the original form and the
+// fused one side by side, on the same operands. The figures are those of its worst call.
 struct SiteParity {
   std::string path;
   std::string method;

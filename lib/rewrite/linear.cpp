@@ -196,9 +196,8 @@ private:
       if (instances.size() < 2) continue;
       std::map<std::vector<bool>, std::vector<std::string>> groups;
       for (const Instance& instance : instances) groups[choices_of(instance.module, paths)].push_back(instance.path);
-      const auto largest = std::max_element(groups.begin(), groups.end(), [](const auto& a, const auto& b) {
-        return a.second.size() < b.second.size();
-      });
+      const auto largest = std::max_element(
+          groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
       for (auto group = groups.begin(); group != groups.end(); ++group) {
         if (group != largest) separate.insert(separate.end(), group->second.begin(), group->second.end());
       }

@@ -27,7 +27,7 @@ struct LinearLayer {
 
 // One place where such a layer is computed, in one instance. `number` counts the places in a method.
 struct LinearPlace {
-  std::string path;  // of the module that holds the weight
+  std::string path;           // of the module that holds the weight
   torch::jit::Module module;  // whose method it is
   std::string method;
   std::size_t number = 0;

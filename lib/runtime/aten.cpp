@@ -14,7 +14,8 @@ namespace {
 using torch::stable::detail::from;
 
 // Calls an operator with all of its arguments, defaults included, and returns the stack with its results. Arguments
-// have the exact types of the schema: std::int64_t, double, bool, ScalarType, std::string, Tensor, Sizes, or std::optional of them.
+// have the exact types of the schema: std::int64_t, double, bool, ScalarType, std::string, Tensor, Sizes, or
+// std::optional of them.
 template <typename... Arguments>
 auto dispatch(const char* name, const char* overload, const Arguments&... arguments) {
   constexpr std::size_t largest_result = 2;

@@ -70,7 +70,7 @@ Tensor autograd_linear(const Tensor& input, const Tensor& weight, const Bias& bi
   check_linear_arguments(input, weight, bias, activation);  // here as well: see autograd
   const bool is_torchs = !input.is_cuda() || records_history({&input, &weight}, bias);
   return is_torchs ? torch_linear(input, weight, bias, activation)
-                 : aten::linear_without_gradients(input, weight, bias, activation);
+                   : aten::linear_without_gradients(input, weight, bias, activation);
 }
 
 // As torch's linear: all operands take autocast's dtype.

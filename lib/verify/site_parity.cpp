@@ -62,8 +62,7 @@ Calls watch_case(PlacedModule& module, const Case& test, const std::vector<Shown
     const SiteKey key{call.module, call.name};
     const ShownSite* const site = find_site(sites, key);
     const bool by_rows = site != nullptr && site->kind == kLinearSite;
-    calls[key].push_back(
-        {kept(call.original, by_rows), both_forms ? kept(call.converted, by_rows) : at::Tensor()});
+    calls[key].push_back({kept(call.original, by_rows), both_forms ? kept(call.converted, by_rows) : at::Tensor()});
   });
   module.run(test.method, test.arguments);
   return calls;
@@ -143,10 +142,10 @@ std::vector<report::SiteParity> Verifier::compare_sites(const torch::jit::Module
       const ShownSite* site = find_site(sites, key);
       if (site == nullptr) continue;
       for (std::size_t call = 0; call < calls.size(); ++call) {
-        const auto figures =
-            compare_forms(site->kind, calls[call], original_of(evaluated, key, call, calls[call].original), are_yardsticks);
-        const auto [entry, is_new] =
-            worst.try_emplace(site, report::SiteParity{site->path, site->method, test.description, figures, site->kind});
+        const auto figures = compare_forms(site->kind, calls[call],
+                                           original_of(evaluated, key, call, calls[call].original), are_yardsticks);
+        const auto [entry, is_new] = worst.try_emplace(
+            site, report::SiteParity{site->path, site->method, test.description, figures, site->kind});
         if (is_new || !is_worse(figures, entry->second.figures)) continue;
         entry->second.inputs = test.description;
         entry->second.figures = figures;

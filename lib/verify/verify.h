@@ -41,8 +41,8 @@ std::vector<Case> make_cases(const checkpoint::Checkpoint& original, const Input
 inline constexpr const char* kAttentionSite = "attention";
 inline constexpr const char* kLinearSite = "linear";
 
-// One attention site, or linear layer, of a module that shows its sites (site_calls.h): the module instance whose method
-// holds it, and the name that the method's graph gives it.
+// One attention site, or linear layer, of a module that shows its sites (site_calls.h): the module instance whose
+// method holds it, and the name that the method's graph gives it.
 struct ShownSite {
   std::string path;  // as the report has it
   std::string method;

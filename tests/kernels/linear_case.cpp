@@ -75,8 +75,8 @@ std::vector<unsigned char> bytes_of(const Matrix& values) {
   return bytes;
 }
 
-LinearOperand::LinearOperand(std::int64_t rows, std::int64_t columns, bool by_columns, std::int64_t padding, std::uint32_t seed,
-                             const std::function<float(std::int64_t, std::int64_t, float)>& make)
+LinearOperand::LinearOperand(std::int64_t rows, std::int64_t columns, bool by_columns, std::int64_t padding,
+                             std::uint32_t seed, const std::function<float(std::int64_t, std::int64_t, float)>& make)
     : row_stride(by_columns ? 1 : columns + padding), column_stride(by_columns ? rows + padding : 1) {
   host.assign(static_cast<std::size_t>(by_columns ? (rows + padding) * columns : (columns + padding) * rows),
               std::numeric_limits<float>::quiet_NaN());

@@ -34,9 +34,9 @@ std::string problem_with(const std::string& text) {
 
 TEST_CASE("JSON has the fields of the contract in a fixed order") {
   const Json json = Json::parse(to_json(sample_report()));
-  CHECK(keys(json) == Names{"schema", "flashconvert", "torch", "input", "output", "attention", "folded", "linear", "renamed",
-                            "parity", "bench", "seconds", "warnings", "operators", "library", "growth", "options",
-                            "exit_code", "error"});
+  CHECK(keys(json) == Names{"schema", "flashconvert", "torch", "input", "output", "attention", "folded", "linear",
+                            "renamed", "parity", "bench", "seconds", "warnings", "operators", "library", "growth",
+                            "options", "exit_code", "error"});
   CHECK(json["schema"] == 1);
   CHECK(keys(json["input"]) == Names{"path", "bytes", "sha256"});
   CHECK(keys(json["attention"][0]) == Names{"path", "method", "form", "status", "depth", "reason", "heads", "head_dim",
@@ -47,8 +47,19 @@ TEST_CASE("JSON has the fields of the contract in a fixed order") {
   CHECK(keys(json["renamed"][0]) == Names{"from", "to"});
   CHECK(keys(json["parity"]) == Names{"device", "reference", "passed", "cases", "sites"});
   CHECK(keys(json["parity"]["cases"][0]) == Names{"inputs", "method", "outputs"});
-  const Names figures = {"name",    "shape",  "dtype",      "max_abs",   "error_original",   "error_converted",
-                         "allowed", "passed", "error_mean", "error_mean_original", "error_p99", "needed_tolerance", "note"};
+  const Names figures = {"name",
+                         "shape",
+                         "dtype",
+                         "max_abs",
+                         "error_original",
+                         "error_converted",
+                         "allowed",
+                         "passed",
+                         "error_mean",
+                         "error_mean_original",
+                         "error_p99",
+                         "needed_tolerance",
+                         "note"};
   CHECK(keys(json["parity"]["cases"][0]["outputs"][0]) == figures);
   Names site = {"path", "method", "kind", "inputs"};
   site.insert(site.end(), figures.begin(), figures.end());

@@ -108,7 +108,8 @@ TEST_CASE("what is no linear layer in float32", "[linear]") {
 TEST_CASE("layers for which there is no kernel are listed with the reason", "[linear]") {
   Module narrow = module_with("torch.linear(x, self.weight)", at::randn({300, 255}));
   Module few = module_with("torch.linear(x, self.weight)", at::randn({63, 256}));
-  for (auto& [module, reason] : {std::pair{&narrow, "fewer than 256 input features"}, {&few, "fewer than 64 output features"}}) {
+  for (auto& [module, reason] :
+       {std::pair{&narrow, "fewer than 256 input features"}, {&few, "fewer than 64 output features"}}) {
     const auto result = rewrite::rewrite_linear_layers(*module, {});
     REQUIRE(result.layers.size() == 1);
     CHECK(result.layers[0].reason == reason);
@@ -173,14 +174,11 @@ std::string fused_with(Module& module) {
 }  // namespace
 
 TEST_CASE("activations that a linear layer takes", "[linear]") {
-  const std::pair<const char*, const char*> kForms[] = {{"torch.gelu(%)", "gelu"},
-                                                        {"torch.gelu(%, approximate='tanh')", "gelu_tanh"},
-                                                        {"torch.relu(%)", "relu"},
-                                                        {"torch.silu(%)", "silu"},
-                                                        {"torch.relu_(%)", "relu"},
-                                                        {"torch.tanh(%)", "none"},
-                                                        {"torch.relu(%) + 1", "relu"},
-                                                        {"torch.relu(% + 1)", "none"}};
+  const std::pair<const char*, const char*> kForms[] = {
+      {"torch.gelu(%)", "gelu"},     {"torch.gelu(%, approximate='tanh')", "gelu_tanh"},
+      {"torch.relu(%)", "relu"},     {"torch.silu(%)", "silu"},
+      {"torch.relu_(%)", "relu"},    {"torch.tanh(%)", "none"},
+      {"torch.relu(%) + 1", "relu"}, {"torch.relu(% + 1)", "none"}};
   for (const auto& [form, name] : kForms) {
     std::string expression = form;
     expression.replace(expression.find('%'), 1, "torch.linear(x, self.weight, self.bias)");

@@ -27,9 +27,9 @@ struct MatrixView {
   std::int64_t column_stride = 1;
 };
 
-// Where the kernels are as fast and as accurate as torch's, or better. Fewer rows are a matter of reading the weight once,
-// which torch's kernels for them do as well, and add in as many pieces; with few terms in a sum the halves' own rounding
-// shows beside float32's; fewer results in a row have not been measured.
+// Where the kernels are as fast and as accurate as torch's, or better. Fewer rows are a matter of reading the weight
+// once, which torch's kernels for them do as well, and add in as many pieces; with few terms in a sum the halves' own
+// rounding shows beside float32's; fewer results in a row have not been measured.
 inline constexpr std::int64_t kLeastRows = 32;
 inline constexpr std::int64_t kLeastInFeatures = 256;
 inline constexpr std::int64_t kLeastOutFeatures = 64;

@@ -26,9 +26,8 @@ __device__ __forceinline__ ResultPlace result_place(int first_left, int first_ri
 __device__ __forceinline__ float finish(const Parameters& p, float value, int left, int right) {
   if (p.left_bias != nullptr) value += p.left_bias[left];
   if (p.right_bias != nullptr) value += p.right_bias[right];
-  kernels::linear::with_constant(p.activation, [&](auto activation) {
-    value = kernels::linear::activate<activation()>(value);
-  });
+  kernels::linear::with_constant(p.activation,
+                                 [&](auto activation) { value = kernels::linear::activate<activation()>(value); });
   return value;
 }
 

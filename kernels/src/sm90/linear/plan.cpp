@@ -28,11 +28,7 @@ namespace {
 
 template <class Tile>
 constexpr TileEntry entry(const char* name, int chunk_time) {
-  return {name,
-          Tile::kRows,
-          Tile::kColumns,
-          Tile::kCluster,
-          chunk_time, launch_linear<Tile>};
+  return {name, Tile::kRows, Tile::kColumns, Tile::kCluster, chunk_time, launch_linear<Tile>};
 }
 
 // Times as measured on an H200.
@@ -98,8 +94,8 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 std::int64_t packed_stride(std::int64_t columns) { return divide_up(columns, 4) * 4; }
 
 bool can_store_pairs(const Parameters& parameters) {
-  return parameters.left_bias == nullptr && parameters.right_stride == 1 &&
-         parameters.left_stride % 2 == 0 && reinterpret_cast<std::uintptr_t>(parameters.output) % sizeof(float2) == 0;
+  return parameters.left_bias == nullptr && parameters.right_stride == 1 && parameters.left_stride % 2 == 0 &&
+         reinterpret_cast<std::uintptr_t>(parameters.output) % sizeof(float2) == 0;
 }
 
 Parameters make_parameters(const LinearProblem& problem, const Plan& plan) {
