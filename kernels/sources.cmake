@@ -40,11 +40,13 @@ add_library(
   flashconvert_kernels STATIC
   src/device_facts.cpp
   src/dispatch.cpp
+  src/fp16x3/workspace.cpp
   src/linear/dispatch.cpp
   src/packed_heads.cpp
   src/parameters.cpp
   src/sm90/linear/plan.cpp
   src/sm90/operands.cpp
+  src/sm90/split_selection.cpp
   src/sm90/tensor_map.cpp
   src/splits.cpp
   ${sm80_sources}

@@ -14,6 +14,8 @@
 #include "packed_heads.h"
 #include "parameters.h"
 #include "sm90/operands.h"
+#include "sm90/split_selection.h"
+#include "sm90/split_tile.h"
 #include "splits.h"
 
 namespace flashconvert::kernels {
@@ -136,6 +138,25 @@ constexpr Kernel tf32x3_on_hopper(std::string_view tile) {
   return kernel;
 }
 
+// Whether the operands are split in halves where TF32 would be faster, too: those rows come last, for the tests.
+enum class Halving { kWhereWorth, kElsewhere };
+
+template <class Tile, Halving kHalving>
+constexpr Kernel halves(std::string_view tile) {
+  return {full_name("sm90-fp16x3", DType::kFloat32, tile),
+          kSm90,
+          true,
+          DType::kFloat32,
+          Tile::kHeadDim,
+          Tile::kValueDim,
+          [](const AttentionProblem& problem) {
+            return sm90::takes_in_halves(problem, Tile::kMode) &&
+                   sm90::is_worth_halving(problem, Tile::kMode) == (kHalving == Halving::kWhereWorth);
+          },
+          [](const AttentionProblem& problem) { return fp16x3::make_layout(problem, Tile::kSizes).bytes; },
+          launch_fp16x3<Tile>};
+}
+
 constexpr Variant kPlain = Variant::kPlain;
 constexpr Variant kGeneral = Variant::kGeneral;
 constexpr Lengths kShort = Lengths::kShort;
@@ -195,21 +216,29 @@ constexpr std::array k16BitKernels = {
     mma16<kDType, 256, kGeneral>("d256-general"),
 };
 
+template <Halving kHalving>
+constexpr std::array kKernelsForHalves = {
+    halves<sm90::Split32, kHalving>("d32"),
+    halves<sm90::Split64, kHalving>("d64"),
+    halves<sm90::Split96, kHalving>("d96"),
+    halves<sm90::Split128, kHalving>("d128"),
+    halves<sm90::Split192, kHalving>("d192"),
+    halves<sm90::Split256, kHalving>("d256"),
+    halves<sm90::Split64KeyBias, kHalving>("d64-key-bias"),
+    halves<sm90::Split128KeyBias, kHalving>("d128-key-bias"),
+    halves<sm90::Split64General, kHalving>("d64-general"),
+    halves<sm90::Split128General, kHalving>("d128-general"),
+};
+
+constexpr std::array kFewFloat32Kernels = {
+    tf32x3<32, kFew>("d32-few"),     tf32x3<64, kFew>("d64-few"),       tf32x3<96, kFew>("d96-few"),
+    tf32x3<128, kFew>("d128-few"),   tf32x3<32, kShort>("d32-short"),   tf32x3<64, kShort>("d64-short"),
+    tf32x3<96, kShort>("d96-short"), tf32x3<128, kShort>("d128-short"),
+};
+
 constexpr std::array kFloat32Kernels = {
-    tf32x3<32, kFew>("d32-few"),
-    tf32x3<64, kFew>("d64-few"),
-    tf32x3<96, kFew>("d96-few"),
-    tf32x3<128, kFew>("d128-few"),
-    tf32x3<32, kShort>("d32-short"),
-    tf32x3<64, kShort>("d64-short"),
-    tf32x3<96, kShort>("d96-short"),
-    tf32x3<128, kShort>("d128-short"),
-    tf32x3<32>("d32"),
-    tf32x3<64>("d64"),
-    tf32x3<96>("d96"),
-    tf32x3<128>("d128"),
-    tf32x3<192>("d192"),
-    tf32x3_on_hopper<256>("d256"),
+    tf32x3<32>("d32"),   tf32x3<64>("d64"),   tf32x3<96>("d96"),
+    tf32x3<128>("d128"), tf32x3<192>("d192"), tf32x3_on_hopper<256>("d256"),
     tf32x3<256>("d256"),
 };
 
@@ -223,7 +252,9 @@ constexpr auto joined(const std::array<Kernel, kSizes>&... tables) {
   (append(tables), ...);
   return all;
 }
-constexpr auto kKernels = joined(k16BitKernels<DType::kFloat16>, k16BitKernels<DType::kBFloat16>, kFloat32Kernels);
+constexpr auto kKernels =
+    joined(k16BitKernels<DType::kFloat16>, k16BitKernels<DType::kBFloat16>, kFewFloat32Kernels,
+           kKernelsForHalves<Halving::kWhereWorth>, kFloat32Kernels, kKernelsForHalves<Halving::kElsewhere>);
 
 bool runs_on(const Kernel& kernel, int compute_capability) {
   return kernel.exact_architecture ? compute_capability == kernel.compute_capability

@@ -50,6 +50,23 @@ cudaError_t run_in_clusters(const KernelParameters& parameters, const cudaLaunch
   return error;
 }
 
+// The same for a problem whose operands may have been split in halves (fp16x3/range_facts.h): nothing is computed where
+// those hold them, and no keys are split, so that no second kernel follows.
+template <class Engine>
+cudaError_t launch_unless_halves_hold(const AttentionProblem& problem, const RangeFacts* facts, cudaStream_t stream) {
+  if (const cudaError_t error = allow_shared_memory<attention_kernel<Engine>>(Engine::kSharedBytes);
+      error != cudaSuccess)
+    return error;
+  KernelParameters parameters = make_packed_parameters(problem, Engine::kRows);
+  parameters.unless_halves_hold = facts;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(parameters.query_tiles) * static_cast<unsigned>(parameters.total_heads));
+  config.blockDim = dim3(Engine::kThreads);
+  config.dynamicSmemBytes = Engine::kSharedBytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, attention_kernel<Engine>, parameters);
+}
+
 template <class Engine>
 cudaError_t launch_attention(const AttentionProblem& problem, void* workspace, cudaStream_t stream) {
   if (const cudaError_t error = allow_shared_memory<attention_kernel<Engine>>(Engine::kSharedBytes);

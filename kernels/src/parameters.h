@@ -7,6 +7,8 @@
 
 namespace flashconvert::kernels {
 
+struct RangeFacts;
+
 struct KernelParameters {
   TensorView query;
   TensorView key;
@@ -51,6 +53,9 @@ struct KernelParameters {
   int partial_columns = 0;         // value_dim, rounded up to 16 bytes
   float* partial_outputs = nullptr;
   float* partial_sums = nullptr;
+
+  // float32: not to run at all where halves hold the operands (fp16x3/range_facts.h). Null: to run.
+  const RangeFacts* unless_halves_hold = nullptr;
 
   bool vector_loads = false;   // query, key and value rows start at multiples of 16 bytes
   bool vector_stores = false;  // so do the rows of the output

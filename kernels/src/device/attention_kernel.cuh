@@ -4,6 +4,7 @@
 // The engine (mma16, tf32x3) brings the tile shape, the two matrix products and the layout of their fragments.
 #pragma once
 
+#include "../fp16x3/range_facts.h"
 #include "../parameters.h"
 #include "../ptx/dependent_launch.cuh"
 #include "block_plan.cuh"
@@ -146,6 +147,9 @@ __global__ void __launch_bounds__(Engine::kThreads, Engine::kTile.blocks_per_sm)
   using Plan = SharedMemoryPlan<Engine>;
   constexpr int kStages = Engine::kTile.stages;
   constexpr int kAhead = kStages == 1 ? 1 : kStages - 1;  // groups of copies that are under way at a time
+  if constexpr (Engine::kYieldsToHalves) {
+    if (p.unless_halves_hold != nullptr && halves_hold(*p.unless_halves_hold)) return;
+  }
   extern __shared__ __align__(128) char shared[];
   const std::uint32_t shared_base = ptx::shared_address(shared);
   BlockState& state = *reinterpret_cast<BlockState*>(shared + Plan::kState);

@@ -17,10 +17,10 @@ inline constexpr float kLog2E = 1.4426950408889634F;
 // else would lose its uniform weights. Whoever makes powers of two has to see to that.
 enum class ScoreUnits { kRaw, kNatural, kPowersOfTwo };
 
-// When the maximum that weights refer to follows the scores. kLazy: only once they exceed it by a factor of 2^8. Till
-// then weights are that much above 1 at most, which costs no precision in floating point, and nothing has to be
-// rescaled (the conditional rescaling of FlashAttention-4).
-enum class Raise { kAlways, kLazy };
+// When the maximum that weights refer to follows the scores. kLazy: only once they exceed it by a factor of 2^8 (of
+// 2^4, kLazySmall). Till then weights are that much above 1 at most, which costs no precision in floating point, and
+// nothing has to be rescaled (the conditional rescaling of FlashAttention-4).
+enum class Raise { kAlways, kLazy, kLazySmall };
 
 template <int kRowTiles, ScoreUnits kUnits, Raise kRaise = Raise::kAlways>
 struct OnlineSoftmax {
@@ -67,7 +67,7 @@ struct OnlineSoftmax {
     if constexpr (kUnits == ScoreUnits::kRaw) highest *= multiplier;
     const float previous = maximum[tile][half];
     float& current = maximum[tile][half];
-    if constexpr (kRaise == Raise::kLazy) {
+    if constexpr (kRaise != Raise::kAlways) {
       current = power_of_two(highest - previous) > kSlack ? highest : previous;
     } else {
       current = fmaxf(highest, previous);
@@ -81,13 +81,19 @@ struct OnlineSoftmax {
   template <int kColumnTiles>
   __device__ __forceinline__ bool raise_maxima(const float (&columns)[kColumnTiles][4], int tile, float (&rescale)[2],
                                                float multiplier) {
-    if constexpr (kRaise == Raise::kLazy) {
+    return raise_maxima(columns, tile, rescale, {multiplier, multiplier});
+  }
+  // With a multiplier for either row.
+  template <int kColumnTiles>
+  __device__ __forceinline__ bool raise_maxima(const float (&columns)[kColumnTiles][4], int tile, float (&rescale)[2],
+                                               const float (&multiplier)[2]) {
+    if constexpr (kRaise != Raise::kAlways) {
       rescale[0] = rescale[1] = 1.F;
-      const bool may_rise = exceeds(columns, tile, 0, multiplier) | exceeds(columns, tile, 1, multiplier);
+      const bool may_rise = exceeds(columns, tile, 0, multiplier[0]) | exceeds(columns, tile, 1, multiplier[1]);
       if (!__any_sync(0xffffffffU, may_rise)) return false;
     }
 #pragma unroll
-    for (int half = 0; half < 2; ++half) raise_maximum(columns, tile, half, rescale[half], multiplier);
+    for (int half = 0; half < 2; ++half) raise_maximum(columns, tile, half, rescale[half], multiplier[half]);
     return true;
   }
 
@@ -122,7 +128,7 @@ struct OnlineSoftmax {
   static constexpr float kMaximumScale = kUnits == ScoreUnits::kNatural ? kLog2E : 1.F;
 
 private:
-  static constexpr float kSlack = 8.F;
+  static constexpr float kSlack = kRaise == Raise::kLazySmall ? 4.F : 8.F;
 
   // Whether one of this lane's scores may exceed the maximum by more than the slack. Positive floats are ordered as
   // their bits are, and above all negative ones, so that the integer unit finds the highest, three at a time. Negative

@@ -3,4 +3,5 @@
 
 namespace flashconvert::kernels {
 template cudaError_t launch_tf32x3<192, Lengths::kLong>(const AttentionProblem&, void*, cudaStream_t);
+template cudaError_t launch_tf32x3_unless_halves_hold<192>(const AttentionProblem&, const RangeFacts*, cudaStream_t);
 }  // namespace flashconvert::kernels

@@ -4,4 +4,5 @@
 namespace flashconvert::kernels {
 template cudaError_t launch_tf32x3<96, Lengths::kLong>(const AttentionProblem&, void*, cudaStream_t);
 template cudaError_t launch_tf32x3<96, Lengths::kShort>(const AttentionProblem&, void*, cudaStream_t);
+template cudaError_t launch_tf32x3_unless_halves_hold<96>(const AttentionProblem&, const RangeFacts*, cudaStream_t);
 }  // namespace flashconvert::kernels

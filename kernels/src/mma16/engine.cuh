@@ -48,6 +48,7 @@ struct Mma16 {
   static constexpr bool kGeneral = kVariant == Variant::kGeneral;
   static constexpr bool kAccurateCap = false;
   static constexpr bool kAsksForFiniteValues = false;
+  static constexpr bool kYieldsToHalves = false;
   static constexpr bool kSkipsEmptyWarps = kRowTiles == 1;  // with two, the branch would cost spills
   static constexpr bool kSplitsKeys = mma16_splits_keys(kDim, kVariant, kLengths);
 

@@ -55,16 +55,18 @@ private:
 #pragma unroll 1
     for (int tile = tiles.end - 1; tile > tiles.first; --tile) {
       if (tile == draw_step) queue_.draw();
-      load_key(current.work, tile - 1);
+      if (Tile::kOverlaps) load_key(current.work, tile - 1);
       load_value(current.work, tile);
+      if (!Tile::kOverlaps) load_key(current.work, tile - 1);
       if (tile == draw_step) take_next();
     }
     if (draw_step == tiles.first) {
       queue_.draw();
       take_next();
     }
-    if (!next->is_empty()) load_key(next->work, next->tiles.end - 1);
+    if (Tile::kOverlaps && !next->is_empty()) load_key(next->work, next->tiles.end - 1);
     load_value(current.work, tiles.first);
+    if (!Tile::kOverlaps && !next->is_empty()) load_key(next->work, next->tiles.end - 1);
     // With one place for queries the next ones have to wait for the last scores.
     if (Tile::kQueryStages == 1 && !next->is_empty()) load_query(next->work);
     return *next;
@@ -73,17 +75,17 @@ private:
   __device__ __forceinline__ void load_query(const Work& work) {
     const int stage = query_.stage();
     ptx::barrier_wait(shared_ + Plan::kQueryEmpty + 8 * stage, query_.parity() ^ 1);
-    load<Tile::kHeadSwizzle, Tile::kHeadDim, Tile::kRows>(p_.query, Plan::kQuery + stage * Tile::kQueryBytes,
-                                                          Plan::kQueryFull + 8 * stage, work.first_row, work.head,
-                                                          work.batch, ptx::CachePolicy::kEvictFirst);
+    load<Tile::kHeadSwizzle, Tile::kHeadColumns, Tile::kRows>(p_.query, Plan::kQuery + stage * Tile::kQueryBytes,
+                                                              Plan::kQueryFull + 8 * stage, work.first_row, work.head,
+                                                              work.batch, ptx::CachePolicy::kEvictFirst);
     query_.advance();
   }
   __device__ __forceinline__ void load_key(const Work& work, int tile) {
     const int stage = key_.stage();
     ptx::barrier_wait(shared_ + Plan::kKeyEmpty + 8 * stage, key_.parity() ^ 1);
-    load<Tile::kHeadSwizzle, Tile::kHeadDim, Tile::kKeys>(p_.key, Plan::kKeys + stage * Tile::kKeyBytes,
-                                                          Plan::kKeyFull + 8 * stage, tile * Tile::kKeys, work.key_head,
-                                                          work.batch, ptx::CachePolicy::kEvictLast);
+    load<Tile::kHeadSwizzle, Tile::kHeadColumns, Tile::kKeys>(p_.key, Plan::kKeys + stage * Tile::kKeyBytes,
+                                                              Plan::kKeyFull + 8 * stage, tile * Tile::kKeys,
+                                                              work.key_head, work.batch, ptx::CachePolicy::kEvictLast);
     if constexpr (Tile::kMode == ScoreMode::kBias) load_bias(work, tile, stage);
     key_.advance();
   }
@@ -106,9 +108,9 @@ private:
   __device__ __forceinline__ void load_value(const Work& work, int tile) {
     const int stage = value_.stage();
     ptx::barrier_wait(shared_ + Plan::kValueEmpty + 8 * stage, value_.parity() ^ 1);
-    load<Tile::kValueSwizzle, Tile::kValueDim, Tile::kKeys>(p_.value, Plan::kValues + stage * Tile::kValueBytes,
-                                                            Plan::kValueFull + 8 * stage, tile * Tile::kKeys,
-                                                            work.key_head, work.batch, ptx::CachePolicy::kEvictLast);
+    load<Tile::kValueSwizzle, Tile::kValueColumns, Tile::kKeys>(
+        p_.value, Plan::kValues + stage * Tile::kValueBytes, Plan::kValueFull + 8 * stage, tile * Tile::kKeys,
+        work.key_head, work.batch, ptx::CachePolicy::kEvictLast);
     value_.advance();
   }
 

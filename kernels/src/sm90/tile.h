@@ -20,6 +20,11 @@ enum class Turns : bool { kFree, kOrdered };
 // instructions more and shortens the way from one product to the next.
 enum class LookUp : bool { kWhenIssued, kAhead };
 
+// The widest panels that the dimension fills: fewer, larger copies, and no bank conflicts at any width.
+constexpr ptx::Swizzle swizzle_of(int dim) {
+  return dim % 64 == 0 ? ptx::Swizzle::k128 : dim % 32 == 0 ? ptx::Swizzle::k64 : ptx::Swizzle::k32;
+}
+
 template <int kHeadDim_, int kValueDim_, int kWarpgroups_, int kKeys_, int kStages_, int kQueryStages_, Turns kTurns_,
           LookUp kLookUp_, ScoreMode kMode_ = ScoreMode::kPlain>
 struct Tile {
@@ -30,16 +35,16 @@ struct Tile {
   static constexpr int kStages = kStages_;            // tiles of K and of V in shared memory
   static constexpr int kQueryStages = kQueryStages_;  // with 2, the next queries are there before the last are done
   static constexpr bool kTurns = kTurns_ == Turns::kOrdered && kWarpgroups_ > 1;
+  static constexpr bool kOverlaps = true;  // the next tile's QK beside this one's softmax and PV
   static constexpr bool kLooksAhead = kLookUp_ == LookUp::kAhead;
   static constexpr ScoreMode kMode = kMode_;
 
   static constexpr int kRows = kWarpgroups * kWarpgroupRows;
   static constexpr int kThreads = (kWarpgroups + 1) * kWarpgroupThreads;
 
-  // The widest panels that the dimension fills: fewer, larger copies, and no bank conflicts at any width.
-  static constexpr ptx::Swizzle swizzle_of(int dim) {
-    return dim % 64 == 0 ? ptx::Swizzle::k128 : dim % 32 == 0 ? ptx::Swizzle::k64 : ptx::Swizzle::k32;
-  }
+  static constexpr int kHeadColumns = kHeadDim;  // of what the copy engine brings
+  static constexpr int kValueColumns = kValueDim;
+
   static constexpr ptx::Swizzle kHeadSwizzle = swizzle_of(kHeadDim);
   static constexpr ptx::Swizzle kValueSwizzle = swizzle_of(kValueDim);
 

@@ -32,6 +32,7 @@ struct Tf32x3 {
   static constexpr bool kGeneral = true;  // the products cost so much that one variant serves all
   static constexpr bool kAccurateCap = true;
   static constexpr bool kSplitsKeys = true;
+  static constexpr bool kYieldsToHalves = kLengths == Lengths::kLong || kLengths == Lengths::kLongOnHopper;
   static constexpr bool kAsksForFiniteValues = true;
   static constexpr bool kSkipsEmptyWarps = kRowTiles == 1;  // with two, the branch costs 5 to 10 %
   static constexpr int kChunk = 32;  // of the head dimension, in QK; of the value dimension, in PV

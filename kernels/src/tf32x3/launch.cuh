@@ -13,4 +13,10 @@ cudaError_t launch_tf32x3(const AttentionProblem& problem, void* workspace, cuda
   return launch_attention<Tf32x3<kHeadDim, kLengths>>(problem, workspace, stream);
 }
 
+template <int kHeadDim>
+cudaError_t launch_tf32x3_unless_halves_hold(const AttentionProblem& problem, const RangeFacts* facts,
+                                             cudaStream_t stream) {
+  return launch_unless_halves_hold<Tf32x3<kHeadDim, tf32x3_beside_halves(kHeadDim)>>(problem, facts, stream);
+}
+
 }  // namespace flashconvert::kernels
