@@ -38,6 +38,14 @@ enum class Numbers {
   kInfiniteValues,  // random, with some infinities in one row of V
   kNaNQuery,        // random, one query row is NaN
   kNaNKey,          // random, one key row is NaN
+  // float32 alone:
+  kWideRows,        // query and key features of 1e15 and 1e-15 in turn, so that their products are random
+  kWideTensor,      // rows of V times 1e30, 1e-30 and 1 in turn
+  kDenormal,        // every third element a denormal number
+  kHugeKey,         // one key and its values a thousand times as large
+  kRowsOfAllSizes,  // rows of query and key from 1e-6 to 1e6, and features of V up to a hundred times as large
+  kPositiveValues,  // V between 0 and 1
+  kCancelling,      // V of either sign in turn, nearly the same size
 };
 
 struct AttentionCase {

@@ -2,6 +2,7 @@
 #include "operands.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "number_formats.h"
@@ -140,8 +141,40 @@ double OperandMaker::number(Role role, std::int64_t row, std::int64_t feature) {
     case Numbers::kNaNKey:
       if (role == Role::kKey && row == test_.key_length / 2) return kNaN;
       break;
+    default:
+      return random * size_of(role, row, feature) + shift_of(role, row);
   }
   return random;
+}
+
+// What random numbers are multiplied with in the cases of float32.
+double OperandMaker::size_of(Role role, std::int64_t row, std::int64_t feature) const {
+  const bool is_value = role == Role::kValue;
+  switch (test_.numbers) {
+    case Numbers::kWideRows:
+      return is_value ? 1 : (feature % 2 == 0) == (role == Role::kQuery) ? 1e15 : 1e-15;
+    case Numbers::kWideTensor:
+      return !is_value ? 1 : row % 3 == 0 ? 1e30 : row % 3 == 1 ? 1e-30 : 1;
+    case Numbers::kDenormal:
+      return (row + feature) % 3 == 0 ? 1e-40 : 1;
+    case Numbers::kHugeKey:
+      return role != Role::kQuery && row == test_.key_length / 2 ? 1e3 : 1;
+    case Numbers::kRowsOfAllSizes:
+      if (is_value) return feature % 5 == 0 ? 100 : 1;
+      return std::pow(10, static_cast<double>(row % 13) - 6) * (role == Role::kKey ? 1e-6 : 1);
+    case Numbers::kPositiveValues:
+      return is_value ? 0.1 : 1;
+    case Numbers::kCancelling:
+      return is_value ? 1e-3 : 1;
+    default:
+      return 1;
+  }
+}
+
+double OperandMaker::shift_of(Role role, std::int64_t row) const {
+  if (role != Role::kValue) return 0;
+  if (test_.numbers == Numbers::kPositiveValues) return 1;
+  return test_.numbers != Numbers::kCancelling ? 0 : row % 2 == 0 ? 1 : -1;
 }
 
 // One half of a key's features rises along the keys, the other falls; a query row takes one of them, and a sign.

@@ -30,6 +30,8 @@ public:
 private:
   Operand make_periodic(std::int64_t elements, double deviation);
   double number(Role role, std::int64_t row, std::int64_t feature);
+  double size_of(Role role, std::int64_t row, std::int64_t feature) const;
+  double shift_of(Role role, std::int64_t row) const;
   double sloping(Role role, std::int64_t row, std::int64_t feature) const;
   Operand fill_bias(const BiasView& view, std::int64_t elements);
 

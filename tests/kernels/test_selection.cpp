@@ -256,6 +256,80 @@ TEST_CASE("float32 has short tiles too", "[selection]") {
   CHECK(selected(problem_of(DType::kFloat32, 256), 80) == "sm80-tf32x3-f32-d256");
 }
 
+TEST_CASE("float32 is split in halves on Hopper where there are rows and keys enough", "[selection]") {
+  AttentionProblem problem = problem_of(DType::kFloat32, 64);
+  problem.query_length = problem.key_length = 2048;
+  CHECK(selected(problem, 90) == "sm90-fp16x3-f32-d64");
+  CHECK(workspace_bytes(problem, 90) > std::size_t{3} * 4 * 2048 * 64 * 4);  // the halves of three operands
+  CHECK(selected(problem, 80) == "sm80-tf32x3-f32-d64");
+  CHECK(selected(problem, 100) == "sm80-tf32x3-f32-d64");
+
+  AttentionProblem few_keys = problem;
+  few_keys.key_length = 191;
+  CHECK(selected(few_keys, 90) == "sm80-tf32x3-f32-d64");
+  AttentionProblem causal = problem;
+  causal.window_right = 0;
+  CHECK(selected(causal, 90) == "sm90-fp16x3-f32-d64");
+  causal.key_length = 1023;  // half of them are seen
+  CHECK(selected(causal, 90) == "sm80-tf32x3-f32-d64");
+  causal.query_length = 2560;
+  CHECK(selected(causal, 90) == "sm90-fp16x3-f32-d64");
+  AttentionProblem window = problem;
+  window.window_left = window.window_right = 50;
+  CHECK(selected(window, 90) == "sm80-tf32x3-f32-d64");
+
+  AttentionProblem few_rows = problem;
+  few_rows.query_length = 2047;  // 4 heads
+  CHECK(selected(few_rows, 90) == "sm80-tf32x3-f32-d64");
+  few_rows.head_dim = 128;
+  CHECK(selected(few_rows, 90) == "sm90-fp16x3-f32-d128");
+  few_rows.head_dim = 32;
+  few_rows.value_dim = 30;
+  CHECK(selected(few_rows, 90) == "sm80-tf32x3-f32-d32");
+  AttentionProblem many_keys = problem;
+  many_keys.head_dim = 128;
+  many_keys.query_length = 1024;
+  many_keys.key_length = 17408;
+  CHECK(selected(many_keys, 90) == "sm80-tf32x3-f32-d128");
+  many_keys.key_heads = 1;
+  CHECK(selected(many_keys, 90) == "sm90-fp16x3-f32-d128");
+  AttentionProblem short_one = problem;
+  short_one.query_length = 64;
+  short_one.batch = 1000;
+  CHECK(selected(short_one, 90) == "sm80-tf32x3-f32-d64-short");
+}
+
+TEST_CASE("what happens to the scores decides among the kernels for halves", "[selection]") {
+  AttentionProblem problem = problem_of(DType::kFloat32, 100);
+  problem.query_length = problem.key_length = 4096;
+  CHECK(selected(problem, 90) == "sm90-fp16x3-f32-d128");
+  AttentionProblem unaligned = problem;
+  unaligned.key.row_stride = 101;
+  CHECK(selected(unaligned, 90) == "sm90-fp16x3-f32-d128");
+
+  AttentionProblem capped = problem;
+  capped.softcap = 30;
+  CHECK(selected(capped, 90) == "sm90-fp16x3-f32-d128-general");
+  AttentionProblem negative = problem;
+  negative.scale = -1;
+  CHECK(selected(negative, 90) == "sm90-fp16x3-f32-d128-general");
+  negative.scale = 1e7F;  // beyond what halves are proved for
+  CHECK(selected(negative, 90) == "sm80-tf32x3-f32-d128");
+
+  AttentionProblem biased = problem;
+  biased.bias.kind = BiasKind::kBoolean;
+  biased.bias.column_stride = 1;
+  CHECK(selected(biased, 90) == "sm90-fp16x3-f32-d128-key-bias");
+  biased.bias.row_stride = 4096;
+  CHECK(selected(biased, 90) == "sm90-fp16x3-f32-d128-general");
+  biased.query_length = 4095;  // a row too few for that
+  CHECK(selected(biased, 90) == "sm80-tf32x3-f32-d128");
+  biased.value_dim = 129;
+  CHECK(selected(biased, 90) == "sm80-tf32x3-f32-d192");
+  biased.bias.kind = BiasKind::kNone;
+  CHECK(selected(biased, 90) == "sm90-fp16x3-f32-d192");
+}
+
 TEST_CASE("uneven tiles need a counter", "[selection]") {
   AttentionProblem problem = problem_of(DType::kFloat16, 64);
   CHECK(workspace_bytes(problem, 90) == 0);
