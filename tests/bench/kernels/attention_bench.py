@@ -67,10 +67,14 @@ def our_call(library):
 def prepare(shape, call, inputs, reference):
     """The checked result of one candidate: its row's entry and, where it is right, what to time."""
     try:
-        error = reference.error(call(shape, *inputs[0]))
+        result = call(shape, *inputs[0])
+        error = reference.error(result)
         if is_wrong(shape.dtype, error):
             return {"relative_error": error, "wrong": True}, None
-        return {"relative_error": error}, Replay(lambda tensors, bias: call(shape, tensors, bias), inputs)
+        mean, largest = reference.mean_and_largest(result)
+        del result
+        entry = {"relative_error": error, "mean_error": mean, "largest_error": largest}
+        return entry, Replay(lambda tensors, bias: call(shape, tensors, bias), inputs)
     except (RuntimeError, TypeError, AssertionError) as problem:  # as competitors say that they do not take a shape
         return {"unavailable": (str(problem).splitlines() or [repr(problem)])[0][:120]}, None
 
@@ -150,7 +154,7 @@ def main():
         rows.append(measure(shape, libraries, competitors, ceilings, seconds, properties.L2_cache_size))
         torch.cuda.empty_cache()  # each graph had a pool of its own
         print(table.line(rows[-1]), flush=True)
-    print("", *table.summary(rows), f"{time.monotonic() - started:.0f} s", sep="\n")
+    print("", *table.summary(rows), *table.errors(rows), f"{time.monotonic() - started:.0f} s", sep="\n")
     write(options, table, rows, properties, ceilings)
     wrong = list(failures(rows, libraries))
     print(*wrong, sep="\n")

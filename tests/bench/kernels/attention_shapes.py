@@ -198,13 +198,29 @@ def _bias(quick):
 
 
 def _fp32(quick):
-    for length, dim, batch, heads in ((197, 64, 64, 12), (512, 64, 32, 12), (2048, 64, 8, 16), (4096, 128, 2, 16),
-                                      (2048, 32, 8, 16), (2048, 96, 8, 8), (2048, 192, 4, 8), (2048, 256, 4, 8)):
-        if not quick or length in (197, 2048, 4096) and dim not in (32, 96, 192):
-            yield Shape("fp32", "fp32", batch, heads, length, dim)
-    yield Shape("fp32", "fp32", 8, 16, 2048, 64, causal=True)
-    yield Shape("fp32", "fp32", 32, 12, 512, 64, bias="padding")
+    for causal in (False, True):
+        for dim in (64, 128):
+            for length in (512, 2048, 4096, 16384):
+                if not quick or length in (512, 4096):
+                    yield _square("fp32", "fp32", dim, length, causal=causal)
+    for dim in (32, 96, 192, 256):
+        for causal in (False, True):
+            if not quick or not causal:
+                yield _square("fp32", "fp32", dim, 2048, causal=causal)
+    yield Shape("fp32", "fp32", 64, 12, 197, 64)
     if not quick:
+        yield Shape("fp32", "fp32", 64, 12, 197, 128)
+    for dim in (64, 128):
+        yield _square("fp32", "fp32", dim, 2048, bias="padding")
+    if not quick:
+        yield Shape("fp32", "fp32", 32, 12, 512, 64, bias="padding")
+        yield _square("fp32", "fp32", 128, 2048, bias="additive")
+    yield _square("fp32", "fp32", 64, 2048, bias="additive")
+    for window in (256,) if quick else (256, 1024):
+        for dim in (64, 128):
+            yield _square("fp32", "fp32", dim, 2048, causal=True, window_left=window)
+    if not quick:
+        yield _square("fp32", "fp32", 128, 2048, key_heads=4)
         yield Shape("fp32", "fp32", 1024, 16, 49, 32, bias="additive")
 
 

@@ -73,6 +73,10 @@ class KernelLibrary:
     def attention(self, query, key, value, **options):
         """query, key, value: [B, H, L, D]; the result is [B, H, Lq, Dv], in memory [B, Lq, H, Dv]. Options: bias, scale,
         and softcap, window_left, window_right and diagonal as AttentionProblem has them."""
+        return self.run(query, key, value, **options)[0]
+
+    def run(self, query, key, value, **options):
+        """As `attention`, but (result, name of the kernel, workspace or None)."""
         problem, output = self._problem(query, key, value, **options)
         name = self._name(problem)
         if self._kernel and name is None:
@@ -85,7 +89,7 @@ class KernelLibrary:
                 else self._library.flashconvert_bench_forward(*arguments))
         if code != 0:
             raise RuntimeError(f"attention_forward returned {code}")
-        return output
+        return output, name.decode() if name else None, workspace
 
     def _workspace_bytes(self, problem, name):
         arguments = [ctypes.byref(problem), self._compute_capability]

@@ -41,6 +41,11 @@ class Reference:
             return float("inf")
         return ((self._sample(result).double() - self._exact).norm() / self._exact.norm()).item()
 
+    def mean_and_largest(self, result):
+        """Of the sample's absolute errors."""
+        errors = (self._sample(result).double() - self._exact).abs()
+        return errors.mean().item(), errors.max().item()
+
 
 def is_wrong(dtype, error):
     return not error <= LARGEST_ERROR[dtype]

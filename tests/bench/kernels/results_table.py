@@ -75,6 +75,20 @@ class ResultTable:
                 for (dtype, causal), part in parts.items():
                     yield self._summary_line(f"  {name} {dtype}{' causal' if causal else ''}", part)
 
+    def errors(self, rows):
+        """Lines: in float32, our mean and largest errors over the least of the competitors', where those are the most."""
+        for kind in ("mean_error", "largest_error"):
+            ratios = []
+            for row in rows:
+                others = [row["results"][name][kind] for name in self.competitors if kind in row["results"].get(name, {})]
+                ours = row["results"][self.ours].get(kind)
+                if row["dtype"] == "fp32" and ours and others and min(others) > 0:
+                    ratios.append((ours / min(others), row["name"]))
+            if ratios:
+                most, where = max(ratios)
+                mean = geometric_mean([value for value, _ in ratios])
+                yield f"fp32 {kind.replace('_', ' ')} over the least competitor's: mean {mean:.2f}, most {most:.2f} at {where}"
+
     def _summary_line(self, name, rows):
         ratios = [(ratio(row, self.ours, self.competitors), row["name"]) for row in rows]
         ratios = [item for item in ratios if item[0] is not None]
