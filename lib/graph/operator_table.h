@@ -1,5 +1,5 @@
 // The rows of the operator table (operators.h): a name, its overloads ("-" is the one without a name), its traits.
-// To teach the program an operator, add its row here; the test says which traits are wrong or missing.
+// To teach the program an operator, add its row here; the test says which it finds wrong.
 #pragma once
 
 #include "graph/operators.h"

@@ -1,6 +1,6 @@
 // What an operator is: one table, a row an operator, with traits that every stage asks for instead of keeping lists of
-// names of its own. tests/graph/test_operators.cpp holds each row against torch's registry and against what the
-// operator does to small tensors.
+// names of its own. tests/graph/test_operators.cpp holds each row against torch's registry, and traits of values, sizes
+// and memory against what the operator does to small tensors.
 #pragma once
 
 #include <torch/csrc/jit/ir/ir.h>

@@ -1,5 +1,7 @@
-// The operator table against torch: each row's operator exists, writes and draws random numbers where the registry says
-// so, and does to small tensors what its traits say.
+// The operator table against torch. Of every row: it is an operator of torch's, and writes and draws random numbers
+// where the registry says so. By running it on small tensors: what it does to values, sizes, strides and memory (the
+// test cases below, one a trait). What its result is for (kProjects, kNormalises, kReduces, kCreates, kJoins, kExpands,
+// kConverts) is the table's word alone.
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/jit/runtime/operator.h>
@@ -91,6 +93,9 @@ const std::map<std::string, std::map<std::string, c10::IValue>>& particular_argu
       {"aten::batch_norm", {{"training", true}, {"momentum", 0.1}, {"eps", 1e-5}, {"cudnn_enabled", false}}},
       {"aten::softmax", {{"dim", 1}}},
       {"aten::clamp", {{"min", 0.25}}},
+      {"aten::new_ones", {{"size", Ints{2, 3}}}},
+      {"aten::new_zeros", {{"size", Ints{2, 3}}}},
+      {"aten::new_full", {{"size", Ints{2, 3}}}},
       {"aten::clamp.Tensor", {}},
       {"aten::clamp_", {{"min", 0.25}}},
       {"aten::index_put_", {{"indices", indices(at::tensor({1, 0}))}}},
@@ -307,6 +312,85 @@ TEST_CASE("operators that keep values give elements of their first operand", "[g
     CHECK(at::isin(made->result, made->tensors[0]).all().item<bool>());
     if (row.has(kReshapes | kPermutes | kCopies)) CHECK(made->result.numel() == made->tensors[0].numel());
     if (row.has(kReshapes | kCopies)) CHECK(is_same(made->result.flatten(), made->tensors[0].flatten()));
+  }
+}
+
+TEST_CASE("operators that cast, detach or drop out leave the values as they are in eval mode", "[graph]") {
+  for (const Row& row : rows_with(kCasts | kDetaches | kDropsOut)) {
+    if (row.name == "aten::dequantize") continue;  // of tensors that hold integers in the place of numbers
+    INFO(row.text());
+    const auto made = run(row, {kSizes, kSizes});
+    CHECK(made.has_value());
+    if (!made) continue;
+    CHECK(at::allclose(made->result.to(at::kDouble), made->tensors[0].to(at::kDouble)));
+    if (!row.has(kDetaches)) continue;
+    const at::Tensor recorded = made->tensors[0].detach().clone().requires_grad_();
+    CHECK_FALSE(result_of(row, arguments_of(row, {recorded}).value()).value().requires_grad());
+  }
+}
+
+TEST_CASE("operators that ask do not see values", "[graph]") {
+  for (const Row& row : rows_with(kAsks)) {
+    if (row.has(kRandom)) continue;
+    INFO(row.text());
+    const auto answer = [&](std::int64_t seed) {
+      Stack stack = arguments_of(row, {drawn(kSizes, at::kDouble, seed), drawn(kSizes, at::kDouble, seed)}).value();
+      row.op->getOperation()(stack);
+      return stack.at(0);
+    };
+    const c10::IValue one = answer(1), other = answer(2);
+    CHECK((one.isTensor() ? is_same(one.toTensor(), other.toTensor()) : one == other));
+  }
+}
+
+TEST_CASE("operators that permute, select or divide do so along dimensions", "[graph]") {
+  for (const Row& row : rows_with(kPermutes | kSelects | kDivides)) {
+    INFO(row.text());
+    const bool of_matrix = row.name == "aten::t" || row.name == "aten::numpy_T" || row.name == "aten::mH";
+    const at::Tensor operand = drawn(of_matrix ? std::vector<std::int64_t>{3, 4} : kSizes, at::kDouble, 3);
+    Stack stack = arguments_of(row, {operand}).value();
+    row.op->getOperation()(stack);
+    if (row.has(kDivides)) {
+      std::int64_t elements = 0;
+      for (const at::Tensor& part : stack.at(0).toTensorVector()) elements += part.numel();
+      CHECK(elements == operand.numel());
+      continue;
+    }
+    const at::Tensor result = stack.at(0).toTensor();
+    std::vector<std::int64_t> before = operand.sizes().vec(), after = result.sizes().vec();
+    if (row.has(kSelects)) {
+      // One dimension is gone or shorter.
+      std::size_t same = 0;
+      for (const std::int64_t size : after) same += std::count(before.begin(), before.end(), size) != 0;
+      CHECK(same + 1 >= before.size());
+      CHECK(result.numel() < operand.numel() + (row.name == "aten::slice"));
+      continue;
+    }
+    std::sort(before.begin(), before.end());
+    std::sort(after.begin(), after.end());
+    CHECK(before == after);
+  }
+}
+
+TEST_CASE("operators that make positions go by the place in the last two dimensions", "[graph]") {
+  for (const Row& row : rows_with(kMakesPositions)) {
+    INFO(row.text());
+    const at::Tensor operand = drawn({2, 4, 4}, at::kDouble, 5);
+    const at::Tensor result = call(row, {operand}).value();
+    const at::Tensor kept = result != 0;
+    CHECK(is_same(result, operand * kept));
+    CHECK(is_same(kept[0], kept[1]));
+    CHECK_FALSE(kept.all().item<bool>());
+    CHECK(is_same(kept, call(row, {drawn({2, 4, 4}, at::kDouble, 6)}).value() != 0));
+  }
+}
+
+TEST_CASE("a softmax runs over one dimension", "[graph]") {
+  for (const Row& row : rows_with(kSoftmax)) {
+    INFO(row.text());
+    const auto made = run(row, {kSizes});
+    CHECK(made.has_value());
+    if (made) CHECK(at::allclose(made->result.sum(1), at::ones({2, 4}, at::kDouble)));
   }
 }
 

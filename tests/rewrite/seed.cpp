@@ -1,4 +1,5 @@
-// Random weights and inputs that are the same in every run: LibTorch's generator starts from the clock otherwise.
+// Seeds LibTorch's generator once, before any test: it starts from another number in every process otherwise. What a test
+// draws still depends on the tests that ran before it.
 #include <ATen/ATen.h>
 
 namespace {
