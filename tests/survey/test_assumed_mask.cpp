@@ -11,7 +11,7 @@
 #include "graph/graph_facts.h"
 #include "support/catch.h"
 #include "survey/assumed_mask.h"
-#include "survey/survey.h"
+#include "survey/survey_support.h"
 
 namespace {
 
@@ -19,6 +19,8 @@ using flashconvert::GraphFacts;
 using flashconvert::survey::AssumedMask;
 using flashconvert::survey::AssumedMasks;
 using flashconvert::survey::Backend;
+using flashconvert::test::only_site;
+using flashconvert::test::survey_of;
 
 constexpr double kLowest = -3.4028234663852886e+38;
 
@@ -61,9 +63,8 @@ WithAssumption form_assuming(const std::string& body, AssumedMask assumed) {
   module.register_buffer("triangle", at::ones({1, 1, 24, 24}, at::kBool).tril());
   module.define("def forward(self, q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:\n" + body + "\n");
   const AssumedMasks masks{{{module.type().get(), "forward"}, {{4, assumed}}}};
-  const auto found = flashconvert::survey::survey_attention(
-      flashconvert::ModuleIndex(module), Backend::kFlash, [](const std::string&) { return true; }, masks);
-  const auto& site = found.methods.at(0).sites.at(0);
+  const auto found = survey_of(module, Backend::kFlash, masks);
+  const auto& site = only_site(found);
   INFO(site.reason);
   REQUIRE(site.is_fusible);
   const auto* attention = site.proposals.at(0).attention.at(0);

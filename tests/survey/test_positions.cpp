@@ -9,12 +9,15 @@
 #include <vector>
 
 #include "support/catch.h"
-#include "survey/survey.h"
+#include "survey/survey_support.h"
 
 namespace {
 
 using flashconvert::survey::Backend;
 using flashconvert::survey::Site;
+using flashconvert::test::define_forward;
+using flashconvert::test::only_site;
+using flashconvert::test::survey_of;
 
 constexpr std::int64_t kStored = 24;  // the length of the stored masks
 
@@ -34,13 +37,7 @@ torch::jit::Module module_with_masks(const std::string& body) {
   module.register_buffer("added", at::full({kStored, kStored}, -INFINITY).triu(1));
   module.register_buffer("table", at::arange(kStored * kStored).reshape({kStored, kStored}).to(at::kFloat) / 100);
   module.register_parameter("learned", at::full({kStored, kStored}, -INFINITY).triu(1), false);
-  std::string indented;
-  for (std::size_t start = 0; start < body.size();) {
-    const auto end = std::min(body.find('\n', start), body.size());
-    indented += "  " + body.substr(start, end - start) + "\n";
-    start = end + 1;
-  }
-  module.define("def forward(self, q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> Tensor:\n" + indented);
+  define_forward(module, body);
   return module;
 }
 
@@ -57,11 +54,8 @@ struct Fused {
 };
 
 Fused fused_form(const torch::jit::Module& module, Backend backend = Backend::kFlash) {
-  const auto found = flashconvert::survey::survey_attention(flashconvert::ModuleIndex(module), backend,
-                                                            [](const std::string&) { return true; });
-  REQUIRE(found.methods.size() == 1);
-  REQUIRE(found.methods[0].sites.size() == 1);
-  const Site& site = found.methods[0].sites[0];
+  const auto found = survey_of(module, backend);
+  const Site& site = only_site(found);
   INFO(site.reason);
   REQUIRE(site.is_fusible);
   const auto* node = site.proposals.at(0).attention.at(0);
@@ -247,12 +241,9 @@ TEST_CASE("what is not a triangle at all lengths stays the bias", "[survey]") {
 }
 
 TEST_CASE("a finite number over an infinite triangle is no term of a bias at all", "[survey]") {
-  const auto found = flashconvert::survey::survey_attention(
-      flashconvert::ModuleIndex(module_with_masks(
-          softmax_of("s = s.masked_fill(torch.ones([n, l]).tril() == 0, float('-inf')).masked_fill(m > 0, -1e9)\n"))),
-      Backend::kFlash, [](const std::string&) { return true; });
-  REQUIRE(found.methods.at(0).sites.size() == 1);
-  CHECK_FALSE(found.methods[0].sites[0].is_fusible);
+  const auto found = survey_of(module_with_masks(
+      softmax_of("s = s.masked_fill(torch.ones([n, l]).tril() == 0, float('-inf')).masked_fill(m > 0, -1e9)\n")));
+  CHECK_FALSE(only_site(found).is_fusible);
 }
 
 TEST_CASE("half precision's lowest number beside an added argument that may hide rows", "[survey]") {
@@ -260,10 +251,8 @@ TEST_CASE("half precision's lowest number beside an added argument that may hide
   torch::jit::Module module = module_with_masks(
       softmax_of("s = torch.where(torch.ones([n, l], dtype=11).tril(), s, torch.full([], -65504.0, dtype=5)) + m\n"));
   in_half_precision(module);
-  const auto found = flashconvert::survey::survey_attention(flashconvert::ModuleIndex(module), Backend::kFlash,
-                                                            [](const std::string&) { return true; });
-  REQUIRE(found.methods.at(0).sites.size() == 1);
-  CHECK_FALSE(found.methods[0].sites[0].is_fusible);
+  const auto found = survey_of(module);
+  CHECK_FALSE(only_site(found).is_fusible);
 }
 
 TEST_CASE("the corner from which the triangle hangs", "[survey]") {

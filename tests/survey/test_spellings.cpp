@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "support/catch.h"
-#include "survey/survey.h"
+#include "survey/survey_support.h"
 
 namespace {
 
 using flashconvert::survey::Backend;
 using flashconvert::survey::Site;
+using flashconvert::test::define_forward;
+using flashconvert::test::survey_of;
 
 struct Spelling {
   const char* name;
@@ -27,23 +29,15 @@ struct NearMiss {
 
 torch::jit::Module attention_of(const std::string& body, const std::string& result = "Tensor") {
   torch::jit::Module module("Model");
-  std::string indented;
-  for (std::size_t start = 0; start < body.size();) {
-    const auto end = std::min(body.find('\n', start), body.size());
-    indented += "  " + body.substr(start, end - start) + "\n";
-    start = end + 1;
-  }
-  module.define("def forward(self, q: Tensor, k: Tensor, v: Tensor, m: Tensor) -> " + result + ":\n" + indented);
+  define_forward(module, body, result);
   return module;
 }
 
-std::vector<Site> survey(const torch::jit::Module& module, Backend backend = Backend::kFlash) {
-  const auto found = flashconvert::survey::survey_attention(flashconvert::ModuleIndex(module), backend,
-                                                            [](const std::string&) { return true; });
+// What the sites say of themselves; the graphs that they refer to are gone.
+std::vector<Site> sites_of(const torch::jit::Module& module, Backend backend = Backend::kFlash) {
+  const auto found = survey_of(module, backend);
   return found.methods.empty() ? std::vector<Site>{} : found.methods.at(0).sites;
 }
-
-std::string reason_of(const Site& site) { return site.reason; }
 
 const Spelling kSpellings[] = {
     {"division by a number",
@@ -197,9 +191,9 @@ const NearMiss kNearMisses[] = {
 TEST_CASE("every spelling of attention is read", "[survey]") {
   for (const Spelling& spelling : kSpellings) {
     INFO(spelling.name);
-    const auto sites = survey(attention_of(spelling.body));
+    const auto sites = sites_of(attention_of(spelling.body));
     REQUIRE(sites.size() == 1);
-    INFO(reason_of(sites[0]));
+    INFO(sites[0].reason);
     CHECK(sites[0].is_fusible);
     CHECK(sites[0].proposals.size() == 1);
   }
@@ -208,11 +202,11 @@ TEST_CASE("every spelling of attention is read", "[survey]") {
 TEST_CASE("scores from a branch are an attention in each arm, reported once", "[survey]") {
   for (const char* masked : {"s = s + m", "s = s.masked_fill(m > 0.5, float('-inf'))", "s = (s + m) * 0.5"}) {
     INFO(masked);
-    const auto sites = survey(attention_of("s = torch.matmul(q, k.transpose(-2, -1)) / 2.0\nif m.dim() > 2:\n  " +
-                                           std::string(masked) + "\nreturn torch.matmul(torch.softmax(s, -1), v)"));
+    const auto sites = sites_of(attention_of("s = torch.matmul(q, k.transpose(-2, -1)) / 2.0\nif m.dim() > 2:\n  " +
+                                             std::string(masked) + "\nreturn torch.matmul(torch.softmax(s, -1), v)"));
     REQUIRE(sites.size() == 2);
     for (const Site& site : sites) {
-      INFO(reason_of(site));
+      INFO(site.reason);
       CHECK(site.is_fusible);
     }
     CHECK_FALSE(sites[0].is_other_path);
@@ -222,26 +216,26 @@ TEST_CASE("scores from a branch are an attention in each arm, reported once", "[
 
 TEST_CASE("an arm that cannot be fused is named beside one that can", "[survey]") {
   const auto sites =
-      survey(attention_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s * m\n"
-                          "return torch.matmul(torch.softmax(s, -1), v)"));
+      sites_of(attention_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s * m\n"
+                            "return torch.matmul(torch.softmax(s, -1), v)"));
   REQUIRE(sites.size() == 2);
   CHECK_FALSE(sites[0].is_fusible);
-  CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains("may vary along queries or keys"));
+  CHECK_THAT(sites[0].reason, Catch::Matchers::Contains("may vary along queries or keys"));
   CHECK(sites[1].is_fusible);
   CHECK_FALSE(sites[1].is_other_path);
 }
 
 TEST_CASE("weights that are seen after a branch stay where they are", "[survey]") {
   const auto sites =
-      survey(attention_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s + m\n"
-                          "p = torch.softmax(s, -1)\nreturn torch.matmul(p, v) + p.sum()"));
+      sites_of(attention_of("s = torch.matmul(q, k.transpose(-2, -1))\nif m.dim() > 2:\n  s = s + m\n"
+                            "p = torch.softmax(s, -1)\nreturn torch.matmul(p, v) + p.sum()"));
   for (const Site& site : sites) CHECK_FALSE(site.is_fusible);
 }
 
 TEST_CASE("near misses are left alone, with the reason", "[survey]") {
   for (const NearMiss& miss : kNearMisses) {
     INFO(miss.name);
-    const auto sites = survey(attention_of(miss.body));
+    const auto sites = sites_of(attention_of(miss.body));
     if (std::string(miss.reason).empty()) {
       CHECK(sites.empty());
       continue;
@@ -249,7 +243,7 @@ TEST_CASE("near misses are left alone, with the reason", "[survey]") {
     REQUIRE(sites.size() == 1);
     CHECK_FALSE(sites[0].is_fusible);
     CHECK(sites[0].proposals.empty());
-    CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains(miss.reason));
+    CHECK_THAT(sites[0].reason, Catch::Matchers::Contains(miss.reason));
   }
 }
 
@@ -264,13 +258,13 @@ std::vector<Site> survey_with_score_module(const std::string& result) {
       "def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:\n"
       "  s = self.position.forward(torch.matmul(q, k.transpose(-2, -1)) * 0.5)\n"
       "  return torch.matmul(torch.softmax(s, -1), v)\n");
-  return survey(module);
+  return sites_of(module);
 }
 
 TEST_CASE("a submodule may add a bias to the scores", "[survey]") {
   const auto sites = survey_with_score_module("s + self.table");
   REQUIRE(sites.size() == 1);
-  INFO(reason_of(sites[0]));
+  INFO(sites[0].reason);
   CHECK(sites[0].is_fusible);
   CHECK(sites[0].bias == "additive");
 }
@@ -283,14 +277,14 @@ TEST_CASE("a submodule that does more to the scores is left alone", "[survey]") 
 
 TEST_CASE("returned weights are named as such", "[survey]") {
   const auto sites =
-      survey(attention_of("p = torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1)\nreturn torch.matmul(p, v), p",
-                          "Tuple[Tensor, Tensor]"));
+      sites_of(attention_of("p = torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1)\nreturn torch.matmul(p, v), p",
+                            "Tuple[Tensor, Tensor]"));
   REQUIRE(sites.size() == 1);
-  CHECK(reason_of(sites[0]) == "attention weights are returned");
+  CHECK(sites[0].reason == "attention weights are returned");
 }
 
 TEST_CASE("the scale is the product of all its parts", "[survey]") {
-  const auto sites = survey(attention_of(
+  const auto sites = sites_of(attention_of(
       "s = torch.matmul(q * 0.5, k.transpose(-2, -1)) / 4.0\nreturn torch.matmul(torch.softmax(s * 3.0, -1), v)"));
   REQUIRE(sites.size() == 1);
   REQUIRE(sites[0].scale.has_value());
@@ -298,9 +292,9 @@ TEST_CASE("the scale is the product of all its parts", "[survey]") {
 }
 
 TEST_CASE("the portable backend leaves what it cannot say", "[survey]") {
-  const auto sites = survey(attention_of("s = torch.tanh(torch.matmul(q, k.transpose(-2, -1)) * 0.1) * 5.0\n"
-                                         "return torch.matmul(torch.softmax(s, -1), v)"),
-                            Backend::kPortable);
+  const auto sites = sites_of(attention_of("s = torch.tanh(torch.matmul(q, k.transpose(-2, -1)) * 0.1) * 5.0\n"
+                                           "return torch.matmul(torch.softmax(s, -1), v)"),
+                              Backend::kPortable);
   REQUIRE(sites.size() == 1);
-  CHECK_THAT(reason_of(sites[0]), Catch::Matchers::Contains("softcap"));
+  CHECK_THAT(sites[0].reason, Catch::Matchers::Contains("softcap"));
 }
