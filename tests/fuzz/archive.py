@@ -19,9 +19,6 @@ class Call:
     end: int
     arguments: tuple[tuple[int, int], ...]
 
-    def text(self, line: str) -> str:
-        return line[self.start : self.end]
-
     def argument(self, line: str, number: int) -> str:
         first, last = self.arguments[number]
         return line[first:last].strip()

@@ -5,8 +5,8 @@ from masks import Mask, fitted, make
 from source import HEADS, WIDTH
 
 
-def write_sdpa(source) -> tuple[object, str]:
-    """Operands and scaled_dot_product_attention; gives the operands and the layout of the result."""
+def write_sdpa(source) -> operands.Operands:
+    """Operands and scaled_dot_product_attention of them."""
     found = operands.write(source)
     causal = source.choose(
         "sdpa.causal", "", "is_causal=True", "is_causal=mask_is_none", "is_causal=lq > 1", simple=0.5
@@ -40,10 +40,10 @@ def write_sdpa(source) -> tuple[object, str]:
         options.append(f"dropout_p={dropout}")
     given = ", ".join([f"{found.query}, {found.key}, {found.value}", *options])
     source.let("result", f"F.scaled_dot_product_attention({given})", "sdpa")
-    return found, found.layout
+    return found
 
 
-def _masks_of_torch_nn(source, place: str, causal_argument: str, self_attention: bool) -> list[str]:
+def _masks_of_torch_nn(source, place: str, self_attention: bool) -> list[str]:
     keys = "l" if self_attention else "s"
     options = []
     kind = source.choose(f"{place}.padding", "", "hidden", "additive", "float32", "normal", simple=0.5)
@@ -58,11 +58,10 @@ def _masks_of_torch_nn(source, place: str, causal_argument: str, self_attention:
     kind = source.choose(
         f"{place}.mask", "", "hidden", "additive", "normal", "causal", "per head", "in graph", simple=0.4
     )
-    name = "attn_mask" if causal_argument == "is_causal" else "mask"
     if kind == "in graph":
         source.has_positions = True
         source.let("mask", f"torch.ones(x.size(1), {'x' if self_attention else 'y'}.size(1), dtype=torch.bool).triu(1)")
-        options.append(f"{name}=mask")
+        options.append("attn_mask=mask")
     elif kind:
         made = {
             "hidden": f"values.hidden(l, {keys}, variant=variant)",
@@ -71,9 +70,9 @@ def _masks_of_torch_nn(source, place: str, causal_argument: str, self_attention:
             "causal": f"torch.full((l, {keys}), float('-inf'), dtype=torch.float64).triu(1)",
             "per head": f"values.hidden(b * {HEADS}, l, {keys}, variant=variant)",
         }[kind]
-        options.append(f"{name}={source.argument('mask', 'Tensor', made)}")
+        options.append(f"attn_mask={source.argument('mask', 'Tensor', made)}")
         if kind == "causal" and source.maybe(f"{place}.says causal", 0.4):
-            options.append(f"{causal_argument}=True")
+            options.append("is_causal=True")
     return options
 
 
@@ -115,9 +114,8 @@ def write_multihead_attention(source) -> str:
         if source.maybe(f"mha.{option[2:7]}", 0.12)
     )
     layer = source.member("attention", f"nn.MultiheadAttention({WIDTH}, {HEADS}{first}{options})")
-    in_graph_needs_batch = bool(first)
-    masks = _masks_of_torch_nn(source, "mha", "is_causal", self_attention or length == "l")
-    if not in_graph_needs_batch:
+    masks = _masks_of_torch_nn(source, "mha", self_attention or length == "l")
+    if not first:  # the lengths are not in dimension 1, where a mask made in the graph takes them from
         masks = [
             mask for mask in masks if mask != "attn_mask=mask" or "mask" in [name for name, _, _ in source.arguments]
         ]
@@ -148,7 +146,7 @@ def write_encoder(source) -> str:
         layer = source.member("layer", f"nn.TransformerDecoderLayer{made}")
         source.let("result", f"{layer}(x, y)")
         return "result"
-    source_mask = _masks_of_torch_nn(source, "layer", "is_causal", True)
+    source_mask = _masks_of_torch_nn(source, "layer", True)
     masks = [
         mask.replace("key_padding_mask", "src_key_padding_mask").replace("attn_mask=", "src_mask=")
         for mask in source_mask

@@ -7,7 +7,7 @@ s keys, n batch times heads.
 from dataclasses import dataclass
 
 import positions
-from source import FEATURES, HEADS, KEY_HEADS
+from source import HEADS
 
 FINITE = ("-1e4", "lowest", "-65504.0", "-10000", "-30.0", "-5.0", "0.0", "-1e9", "-1e30", "3.4e38")
 FINITE_IN_16_BITS = FINITE[:-3]
@@ -124,7 +124,7 @@ def fitted(source, place: str, mask: Mask, layout: str) -> str:
         return tensor
     if "n" in layout and "b" in dims:
         tensor = f"{tensor}.repeat_interleave({HEADS}, 0)"
-        dims = dims.replace("b", "n") if "h" not in dims else dims
+        dims = dims.replace("b", "n")
         if "h" in dims:
             tensor, dims = f"{mask.tensor}.flatten(0, 1)", "nls"
     places = [":" if dim in dims else "None" for dim in layout]
@@ -224,8 +224,6 @@ def sizes_of_inputs(self_attention: bool) -> dict[str, str]:
     return {
         "b": "b",
         "h": str(HEADS),
-        "g": str(KEY_HEADS),
         "l": "l",
         "s": "l" if self_attention else "s",
-        "d": str(FEATURES),
     }

@@ -35,8 +35,8 @@ def _body(source) -> tuple[str, str]:
     if kind == "sdpa":
         source.let("weights", "torch.zeros(1)")
         source.let("scores", "torch.zeros(1)")
-        found, layout = layers.write_sdpa(source)
-        return results.write(source, found, "bgrls" if layout == "bgrls" else layout)
+        found = layers.write_sdpa(source)
+        return results.write(source, found, found.layout)
     result = layers.write_multihead_attention(source) if kind == "multihead attention" else layers.write_encoder(source)
     return result, "Tuple[Tensor, Optional[Tensor]]" if "," in result and source.scripted else "Tensor"
 

@@ -15,7 +15,7 @@ def write_places(source, place: str, queries: str, keys: str) -> tuple[str, str]
     told = f", dtype={dtype}" if dtype else ""
     offset = source.choose(f"{place}.offset", "", f" + ({keys} - {queries})", " + 1", f" + {keys}", simple=0.75)
     i, j = source.fresh("i"), source.fresh("j")
-    how = source.choose(f"{place}.places", "arange", "cumsum", "stored", "of scores", simple=0.8)
+    how = source.choose(f"{place}.places", "arange", "cumsum", "stored", simple=0.8)
     if how == "cumsum":
         counted = f"torch.cumsum(torch.ones({{}}{told}), 0) - 1"
     elif how == "stored":
