@@ -1,25 +1,9 @@
-"""Compares what two models return: values, dtypes, shapes, strides. No tolerance here comes from the converter.
-
-In float64 both must agree to 1e-6 of the output's scale, or to what
-the rounding inside does to the original (Pair.allowance). In the model's own dtype the original's distance from float64
-says what is allowed.
-"""
+"""Compares what two models return: values, dtypes, shapes, strides. No tolerance here comes from the converter."""
 
 import torch
+from torch.utils._pytree import tree_leaves as leaves
 
-FLOAT64 = 1e-6
-SLACK = 16  # roundings, for another order of the same sums
-
-
-def leaves(value) -> list:
-    """Tensors and other values of a nested result, in order."""
-    if isinstance(value, (list, tuple)):
-        return [leaf for part in value for leaf in leaves(part)]
-    if isinstance(value, dict):
-        return [leaf for part in value.values() for leaf in leaves(part)]
-    if hasattr(value, "__dataclass_fields__") or hasattr(value, "to_tuple"):
-        return leaves(list(vars(value).values()))
-    return [value]
+FLOAT64 = 1e-9  # of the output's scale
 
 
 def _scale(reference: torch.Tensor) -> float:
@@ -91,3 +75,9 @@ def stride_difference(a, b) -> str | None:
 
 def rounding_of(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps if dtype.is_floating_point else torch.finfo(torch.float32).eps
+
+
+def slack_of(dtype: torch.dtype) -> float:
+    """What two right models may be apart in a dtype by themselves: sums of 16-bit numbers run in float32 and round once
+    a layer, those of float32 run in another order."""
+    return (4 if torch.finfo(dtype).bits == 16 else 16) * rounding_of(dtype)

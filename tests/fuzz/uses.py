@@ -4,9 +4,9 @@ import contextlib
 
 import torch
 import values
-from comparison import FLOAT64, SLACK, largest_distance, leaves, rounding_of
+from comparison import FLOAT64, largest_distance, leaves, slack_of
 from exporting import reseed
-from pair import Pair, call, copies, last_line, lower
+from pair import Pair, call, copies, is_as_near, last_line, lower
 
 
 def in_float64(pair: Pair) -> None:
@@ -14,13 +14,13 @@ def in_float64(pair: Pair) -> None:
     for number, shape in enumerate(pair.namespace["LENGTHS"]):
         for variant in pair.variants if number in (0, 2) else (values.ORDINARY,):
             kind = "extremes" if variant == values.EXTREME else "float64"
-            pair.compare(kind, pair.wide, pair.inputs(shape, variant, torch.float64), pair.wide_floor, torch.float64)
+            pair.compare(kind, pair.wide, pair.inputs(shape, variant, torch.float64), FLOAT64, torch.float64)
 
 
 def in_own_dtype(pair: Pair) -> None:
     """As a user runs it, the first shape several times so that torch optimises it."""
     modules = pair.load()
-    floor = SLACK * rounding_of(lower(pair.dtype, pair.namespace["PRECISION"]))
+    floor = slack_of(lower(pair.dtype, pair.namespace["PRECISION"]))
     first = pair.namespace["LENGTHS"][0]
     for turn, shape in enumerate((first, first, first, *pair.namespace["LENGTHS"][1:3])):
         for variant in pair.variants[: 1 if 0 < turn < 3 else 2]:
@@ -38,20 +38,18 @@ def after_actions(pair: Pair) -> None:
     """Exported methods change what the model holds; every call of one is followed by runs."""
     shapes = pair.namespace["LENGTHS"][:2]
     for action in pair.namespace["ACTIONS"]:
-        expected, given = (call(lambda module=module: eval(f"module.{action}", {"module": module, "torch": torch}), ())[0] for module in pair.wide)
+        expected, given = (act(module, action) for module in pair.wide)
         if isinstance(given, Exception) and not isinstance(expected, Exception):
             pair.add("state", f"{action} raises {last_line(given)}")
         elif not isinstance(expected, Exception) and largest_distance(expected, given) > FLOAT64:
             pair.add("state", f"{action} returns something else")
-        for shape in shapes:
-            for _ in range(2):
-                pair.compare(
-                    "state",
-                    pair.wide,
-                    pair.inputs(shape, values.ORDINARY, torch.float64),
-                    pair.wide_floor,
-                    torch.float64,
-                )
+        for shape in (*shapes, *shapes):
+            pair.compare("state", pair.wide, pair.inputs(shape, values.ORDINARY, torch.float64), FLOAT64, torch.float64)
+
+
+def act(module, action: str):
+    """What a call of an exported method returns, or its exception."""
+    return call(lambda: eval(f"module.{action}", {"module": module, "torch": torch}), ())[0]
 
 
 def in_training(pair: Pair) -> None:
@@ -68,10 +66,10 @@ def in_training(pair: Pair) -> None:
         elif not is_random(results[1]):
             pair.add("train", "no longer random")
     else:
-        pair.compare("train", modules, arguments, pair.wide_floor, torch.float64)
+        pair.compare("train", modules, arguments, FLOAT64, torch.float64)
     for module in modules:
         module.eval()
-    pair.compare("train", modules, arguments, pair.wide_floor, torch.float64)
+    pair.compare("train", modules, arguments, FLOAT64, torch.float64)
 
 
 def with_seed(module, arguments: tuple, seed: int):
@@ -85,22 +83,36 @@ def is_random(results: list) -> bool:
     return largest_distance(results[0], results[1]) <= FLOAT64 < largest_distance(results[0], results[2])
 
 
+def in_grad_mode(pair: Pair) -> None:
+    """Which outputs autograd records: with arguments that require gradients, and for the parameters' sake alone."""
+    plain = pair.inputs(pair.namespace["LENGTHS"][0], values.ORDINARY, torch.float64)
+    wanting = tuple(value.clone().requires_grad_() if _is_float(value) else value for value in plain)
+    for arguments in (plain, wanting):
+        pair.compare("requires_grad", pair.wide, arguments, FLOAT64, torch.float64)
+
+
 def gradients(pair: Pair) -> None:
     """Of inputs and of the parameters that both have, through a random sum of each output."""
     if not pair.namespace["GRADIENTS"]:
         return
+    modules = pair.load(torch.float64)
     for variant in pair.variants[:2]:
         arguments = pair.inputs(pair.namespace["LENGTHS"][0], variant, torch.float64)
-        expected, given = (gradients_of(module, arguments) for module in pair.wide)
+        expected, given = (gradients_of(module, arguments) for module in modules)
         if isinstance(expected, Exception):
             continue
         if isinstance(given, Exception):
             pair.add("gradients", f"raises {last_line(given)}")
             continue
+        precision = pair.namespace["PRECISION"]
+        exact = gradients_of(pair.exact(), arguments) if precision else None
         largest = max((_magnitude(gradient) for gradient in expected.values() if gradient is not None), default=0.0)
         for name, one in expected.items():
-            if name in given and (words := gradient_difference(one, given[name], 4 * pair.wide_floor, largest)):
-                pair.add("gradients", f"of {name}: {words}")
+            if name not in given or (words := gradient_difference(one, given[name], largest)) is None:
+                continue
+            if isinstance(exact, dict) and is_as_near(exact.get(name), one, given[name], precision):
+                continue
+            pair.add("gradients", f"of {name}: {words}")
 
 
 def gradients_of(module, arguments: tuple) -> dict[str, torch.Tensor | None] | Exception:
@@ -127,13 +139,13 @@ def _magnitude(tensor: torch.Tensor) -> float:
     return tensor.abs().nan_to_num(0, posinf=0).max().item() if tensor.numel() else 0.0
 
 
-def gradient_difference(one, other, allowed: float, largest: float) -> str | None:
+def gradient_difference(one, other, largest: float) -> str | None:
     """`largest` is the magnitude of all gradients: one that is zero but for rounding has no scale of its own."""
     if (one is None) != (other is None):
         return "none" if other is None else "one where the original has none"
-    if one is None or (off := largest_distance(one, other)) <= max(allowed, 1e-3):
+    if one is None or (off := largest_distance(one, other)) <= FLOAT64:
         return None
-    is_rounding = max(_magnitude(one), _magnitude(other)) <= 1e-6 * max(largest, 1e-6) and torch.equal(
+    is_rounding = max(_magnitude(one), _magnitude(other)) <= FLOAT64 * largest and torch.equal(
         one.isnan(), other.isnan()
     )
     return None if is_rounding else f"off by {off:.2g} of the scale"
@@ -163,7 +175,7 @@ def used_as(pair: Pair) -> None:
     elif use == "inference":
         around = torch.inference_mode()
     coarse = torch.bfloat16 if use == "autocast" else dtype
-    floor = SLACK * rounding_of(lower(coarse, pair.namespace["PRECISION"]))
+    floor = slack_of(lower(coarse, pair.namespace["PRECISION"]))
     for variant in pair.variants[:2]:
         with around:
             pair.compare("used as", modules, pair.inputs(shape, variant, dtype), floor, coarse)
@@ -177,6 +189,7 @@ SHOWS_IN = {
     "gradients": gradients,
     "used as": used_as,
     "state": after_actions,
+    "requires_grad": in_grad_mode,
 }
 
 
@@ -188,6 +201,7 @@ def compare_everything(pair: Pair) -> None:
             in_float64(pair)
             in_training(pair)
     with torch.jit.optimized_execution(False):
+        in_grad_mode(pair)
         gradients(pair)
         with torch.no_grad():
             after_actions(pair)
@@ -198,5 +212,7 @@ def compare_one(pair: Pair, kind: str) -> None:
     if kind not in SHOWS_IN:
         compare_everything(pair)
         return
-    with torch.set_grad_enabled(kind == "gradients"), torch.jit.optimized_execution(kind == "used as"):
+    with torch.set_grad_enabled(kind in ("gradients", "requires_grad")), torch.jit.optimized_execution(
+        kind == "used as"
+    ):
         SHOWS_IN[kind](pair)
