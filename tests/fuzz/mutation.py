@@ -4,12 +4,15 @@ saved file, mostly near its attention. What a conversion makes of the changed mo
 The change is drawn from the seed. Where it gives no model that torch runs, others are drawn.
 """
 
+import hashlib
 import importlib
+import importlib.metadata
 import pathlib
 import random
 import re
 import sys
 import warnings
+from collections.abc import Iterable
 
 import torch
 import trial
@@ -191,14 +194,28 @@ def mutate(code: dict[str, list[str]], draw: random.Random) -> tuple[dict[str, l
     return {**code, name: [*lines[:at], line, *lines[at + 1 :]]}, words
 
 
+TESTS = pathlib.Path(__file__).parents[1]
+EXPORTED_FROM = (TESTS / "models", TESTS / "support", TESTS.parent / "sample_models")
+
+
+def stamp_of_exports() -> str:
+    """What exports depend on: the code that makes them, and every installed package."""
+    found = hashlib.sha256()
+    for path in sorted(path for folder in EXPORTED_FROM for path in folder.rglob("*.py")):
+        found.update(path.read_bytes())
+    found.update(repr(sorted({(one.name, one.version) for one in importlib.metadata.distributions()})).encode())
+    return found.hexdigest()
+
+
 def export_models(folder: pathlib.Path) -> None:
-    """Exports the models of tests/models, with the inputs that each takes, unless the folder has them."""
-    stamp = folder / "complete"
-    if stamp.exists():
+    """Exports the models of tests/models, with the inputs that each takes, unless the folder has these already."""
+    stamp, text = folder / "complete", stamp_of_exports()
+    if stamp.exists() and stamp.read_text() == text:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    tests = pathlib.Path(__file__).parents[1]
-    sys.path[:0] = [str(tests / "models"), str(tests / "support"), str(tests.parent / "sample_models")]
+    for old in (stamp, *folder.glob("*.pt"), *folder.glob("*.inputs")):
+        old.unlink(missing_ok=True)
+    sys.path[:0] = map(str, EXPORTED_FROM)
     exports = importlib.import_module("export")
     make_inputs = importlib.import_module("model_case").make_inputs
     for case in exports.all_cases():
@@ -207,7 +224,7 @@ def export_models(folder: pathlib.Path) -> None:
             torch.jit.save(exports.export(case), folder / f"{case.name}.pt")
         shapes = (case.shape, *case.other_shapes)
         torch.save([make_inputs(case, shape) for shape in shapes], folder / f"{case.name}.inputs")
-    stamp.touch()
+    stamp.write_text(text)
 
 
 def namespace_of(inputs: list[tuple]) -> dict:
@@ -231,9 +248,14 @@ def namespace_of(inputs: list[tuple]) -> dict:
     }
 
 
+def model_of(seed: int, paths: Iterable[pathlib.Path]) -> pathlib.Path:
+    """The model of a seed, by rendezvous hashing: a new model takes its share of the seeds, all others keep theirs."""
+    return max(paths, key=lambda path: hashlib.sha256(f"{seed}/{path.stem}".encode()).digest())
+
+
 def run(seed: int, models: pathlib.Path, converter: Converter, folder: pathlib.Path) -> trial.Trial:
     draw = random.Random(seed)
-    path = draw.choice(sorted(models.glob("*.pt")))
+    path = model_of(seed, models.glob("*.pt"))
     archive = Archive(path)
     code = archive.code()
     namespace = namespace_of(torch.load(path.with_suffix(".inputs"), weights_only=False))

@@ -5,8 +5,8 @@
     python tests/fuzz/run.py --seeds 0:2000 --mode mutate       the real models of tests/models with one thing changed
 
 Prints the seeds whose converted model differs, a summary by kind of difference, how many models had a site that was
-fused, and why the others had none. Exit code 1 where anything differs. --reduce makes each failing model small, and
---findings keeps it as a script that needs only this folder and the program.
+fused, and why the others had none. Exit code 1 where anything differs. For models from the grammar, --reduce makes each
+failing one small, and --findings keeps it as a script that needs only this folder and the program.
 """
 
 import argparse
@@ -169,9 +169,16 @@ def arguments_of(command_line: list[str]) -> argparse.Namespace:
     words = "where --mode mutate keeps the exports of tests/models"
     parser.add_argument("--models", type=pathlib.Path, default=exports, help=words)
     parser.add_argument("--reduce", action="store_true", help="make failing models small (--mode generate)")
-    parser.add_argument("--findings", type=pathlib.Path, metavar="DIR", help="keep reduced models as scripts")
+    words = "keep reduced models as scripts (implies --reduce)"
+    parser.add_argument("--findings", type=pathlib.Path, metavar="DIR", help=words)
     parser.add_argument("--print", action="store_true", help="print the models' sources and do nothing else")
-    return parser.parse_args(command_line)
+    arguments = parser.parse_args(command_line)
+    arguments.reduce = arguments.reduce or arguments.findings is not None
+    if arguments.mode == "mutate" and (arguments.reduce or arguments.print):
+        parser.error("--print, --reduce and --findings are for --mode generate: a changed real model has no source")
+    if arguments.flashconvert is None and not arguments.print:
+        parser.error("say where the program is: --flashconvert PATH")
+    return arguments
 
 
 def main(command_line: list[str]) -> int:
@@ -180,8 +187,6 @@ def main(command_line: list[str]) -> int:
         for seed in arguments.seeds:
             print(f"# seed {seed}\n{write_model(Decisions(seed))}")
         return 0
-    if arguments.flashconvert is None:
-        raise SystemExit("say where the program is: --flashconvert PATH")
     if arguments.mode == "mutate":
         import mutation
 

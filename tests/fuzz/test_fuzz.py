@@ -1,15 +1,20 @@
-"""Random models and changed real ones, for 45 s each; and that the comparison sees what it is there to see.
+"""Random models and changed real ones, a range of seeds each; and that the comparison sees what it is there to see.
 
-The seeds are those on which the whole comparison was silent when they were written down. More of them, and the forms
+Every model of these ranges is compared. OPEN lists those that differ still, with the kind of difference: the test fails
+where another one differs, and where one of them no longer does, so that its line is taken out. More seeds, and the forms
 that they come from: run.py and docs/fuzzing.md."""
 
+import contextlib
+import io
 import os
 import pathlib
 import shutil
 import tempfile
 import time
 import unittest
+import unittest.mock
 
+import mutation
 import run
 import standalone
 import torch
@@ -22,34 +27,40 @@ from model import write_model
 from reducer import reduced
 
 PROGRAM = pathlib.Path(os.environ["FLASHCONVERT"])
-SECONDS = 45
+GENERATED = range(5000, 5120)
+MUTATED = range(0, 60)
 
-# What is left out differs still: docs/fuzzing.md says how.
-GENERATED = (
-    "5000:5007,5008:5013,5014:5040,5041:5048,5049:5055,5056:5059,5060:5063,5064:5067,5068:5081,5082:5087,5088:5109,"
-    "5110:5124,5125,5127:5135,5136:5150,5151:5157,5158:5186,5187:5189,5190:5198,5199:5213,5214:5222,"
-    "5223:5228,5230:5240,5241:5247,5249:5251,5252:5255,5256:5262,5264:5268,5269:5274,5276:5281,5282:5296,5297:5312,"
-    "5313:5323,5324:5329,5330:5337,5338:5350,5352:5367,5369:5428,5429:5441,5443:5462,5463:5499,5500:5510,"
-    "5511:5521,5523:5541,5542:5544,5545:5548,5549:5564,5565:5573,5575:5581,5582:5600"
-)
-MUTATED = "0:65,66:205"
+# The gravest kind of difference by seed.
+OPEN: dict[str, dict[int, str]] = {
+    "generate": {
+        5007: "train",
+        5013: "train",
+        5048: "strides",
+        5059: "train",
+        5067: "train",
+        5081: "train",
+        5087: "strides",
+        5109: "gradients",
+    },
+    "mutate": {},
+}
 
 
-class Silent(unittest.TestCase):
-    """No conversion of these seeds' models differs from its original."""
-
-    def check(self, mode: str, seeds: str, models: pathlib.Path) -> None:
-        print(f"\n--mode {mode} --seeds {seeds}")
-        deadline = time.monotonic() + SECONDS
-        summary, shown = run.Summary(), []
+class Ranges(unittest.TestCase):
+    def check(self, mode: str, seeds: range, models: pathlib.Path) -> None:
+        start = time.monotonic()
+        summary, found, shown = run.Summary(), {}, []
         setup = (PROGRAM, mode, models, False)
-        for seed, outcome in workers.run(run.worker, setup, run.seeds_of(seeds), 1, deadline):
+        for seed, outcome in workers.run(run.worker, setup, seeds, 1, float("inf")):
             self.assertIsInstance(outcome, run.Outcome, f"seed {seed}")
             summary.add(seed, outcome)
-            if outcome.differences:
+            if outcome.gravest:
+                found[seed] = outcome.gravest
                 shown.append(f"seed {seed}: {outcome.differences}")
-        summary.print(SECONDS)
-        self.assertEqual(shown, [], f"python tests/fuzz/run.py --mode {mode} --seeds SEED shows one alone")
+        print(f"\n--mode {mode} --seeds {seeds.start}:{seeds.stop}", *shown, sep="\n")
+        summary.print(time.monotonic() - start)
+        told = f"python tests/fuzz/run.py --mode {mode} --seeds SEED shows one; closed: take it out of OPEN"
+        self.assertEqual(found, OPEN[mode], told)
         self.assertGreater(summary.fused, 0)
 
     def test_generated_models(self):
@@ -57,8 +68,6 @@ class Silent(unittest.TestCase):
 
     def test_real_models_with_one_thing_changed(self):
         with tempfile.TemporaryDirectory() as name:
-            import mutation
-
             mutation.export_models(pathlib.Path(name))
             self.check("mutate", MUTATED, pathlib.Path(name))
 
@@ -148,7 +157,9 @@ class Comparison(unittest.TestCase):
 
     def test_state_beside_a_cast(self):
         """The original's cast excuses a conversion without it, and not one that does not see the state."""
-        cast = PLAIN.replace("* 0.5", "* 0.5\n        s = s.to(torch.float32).to(q.dtype)") + "PRECISION = torch.float32\n"
+        cast = (
+            PLAIN.replace("* 0.5", "* 0.5\n        s = s.to(torch.float32).to(q.dtype)") + "PRECISION = torch.float32\n"
+        )
         flag = "        if self.flag:\n            s = s * 2.0\n" + RETURN
         self.assertEqual(self.kinds(PLAIN, original=cast), set())
         self.assertIn("state", self.kinds(PLAIN, original=cast.replace(RETURN, flag)))
@@ -176,6 +187,65 @@ class Comparison(unittest.TestCase):
     def test_a_dtype(self):
         half = RETURN.replace("return ", "y = ") + "        return y.half()\n"
         self.assertIn("dtype", self.kinds(PLAIN.replace(RETURN, half)))
+
+    def test_gradients_that_are_slightly_off(self):
+        slightly = "        s = s + 1e-4 * (s - s.detach())\n" + RETURN
+        self.assertEqual(self.kinds(PLAIN.replace(RETURN, slightly)), {"gradients"})
+
+    def test_an_output_that_autograd_does_not_record(self):
+        detached = PLAIN.replace("return torch.softmax(s, -1) @ v", "return (torch.softmax(s, -1) @ v).detach()")
+        self.assertIn("requires_grad", self.kinds(detached))
+
+    def test_what_a_script_checks_of_the_report(self):
+        check = """
+
+def check(conversion, source, target):
+    assert source.exists() and target.exists()
+    return [f"exit code {conversion.exit_code}"]
+"""
+        self.assertEqual(self.kinds(PLAIN, original=PLAIN + check), {"report"})
+
+    def test_a_cast_excuses_no_more_than_it_does(self):
+        """Scores in bfloat16 are off by 0.002 here, and the conversion by 0.02."""
+        cast = PLAIN.replace("* 0.5", "* 0.5\n        s = s.to(torch.bfloat16).to(q.dtype)")
+        cast += "PRECISION = torch.bfloat16\n"
+        self.assertEqual(self.kinds(PLAIN, original=cast), set())
+        self.assertIn("float64", self.kinds(PLAIN.replace("0.5", "0.52"), original=cast))
+
+
+class CommandLine(unittest.TestCase):
+    def test_findings_are_reduced(self):
+        self.assertTrue(run.arguments_of(["--flashconvert", "x", "--findings", "y"]).reduce)
+
+    def test_what_changed_models_cannot_do(self):
+        for option in (["--print"], ["--reduce"], ["--findings", "y"]):
+            with self.subTest(option), self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()):
+                run.arguments_of(["--flashconvert", "x", "--mode", "mutate", *option])
+
+
+class Changes(unittest.TestCase):
+    def test_a_new_model_leaves_others_their_seeds(self):
+        paths = [pathlib.Path(f"model{number}.pt") for number in range(20)]
+        before = [mutation.model_of(seed, paths[:-1]) for seed in range(400)]
+        after = [mutation.model_of(seed, paths) for seed in range(400)]
+        self.assertEqual(set(before), set(paths[:-1]))
+        self.assertIn(paths[-1], after)
+        self.assertEqual([one for one, other in zip(before, after) if one != other and other != paths[-1]], [])
+
+    def test_stale_exports_are_made_again(self):
+        no_models = unittest.mock.Mock(all_cases=lambda: [])
+        with (
+            tempfile.TemporaryDirectory() as name,
+            unittest.mock.patch.object(mutation.importlib, "import_module", return_value=no_models),
+        ):
+            old = pathlib.Path(name, "old.pt")
+            mutation.export_models(old.parent)
+            old.touch()
+            mutation.export_models(old.parent)
+            self.assertTrue(old.exists())
+            with unittest.mock.patch.object(mutation, "stamp_of_exports", return_value="other models"):
+                mutation.export_models(old.parent)
+            self.assertFalse(old.exists())
 
 
 class Descriptions(unittest.TestCase):
