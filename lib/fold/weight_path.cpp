@@ -220,7 +220,7 @@ WeightPath follow_weight(const Module& self, Graph& graph, const Operand& operan
   Node* node = counterpart(graph.block(), copy->block(), operand.node);
   Node* marker = copy->create(kMarker, {node->input(operand.index)}, 0)->insertBefore(node);
   inline_what_concerns(*copy, marker);
-  specialise_for_eval(*copy, GraphFacts(self, &mutable_attributes));
+  specialise_for(Mode::kEval, *copy, GraphFacts(self, &mutable_attributes));
   const bool is_computed = any_node(copy->block(), [](const Node* inner) { return inner->kind() == kMarker; });
   if (!is_computed) {  // in a branch that eval mode never takes
     WeightPath none;

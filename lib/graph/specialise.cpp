@@ -1,4 +1,4 @@
-// What a method does in eval mode, as a graph (specialise.h).
+// What a method does in one mode, as a graph (specialise.h).
 #include "graph/specialise.h"
 
 #include <algorithm>
@@ -23,13 +23,11 @@ void replace_by_constant(Graph& graph, Value* value, const c10::IValue& constant
   value->replaceAllUsesWith(graph.insertConstant(constant));
 }
 
-bool reads_training(const Node* node) { return node->kind() == prim::GetAttr && node->s(attr::name) == "training"; }
-
-// Says of each read of `training` that it is false, and of each question about a type what the static type says.
-void answer_questions(Graph& graph) {
-  std::vector<Value*> no, yes;
+// Says of each read of `training` what it is, and of each question about a type what the static type says.
+void answer_questions(Mode mode, Graph& graph) {
+  std::vector<Value*> flags, yes;
   for_each_node(graph.block(), [&](Node* node) {
-    if (reads_training(node)) no.push_back(node->output());
+    if (reads_training(node)) flags.push_back(node->output());
     if (node->kind() != prim::isinstance) return;
     const auto& types = node->tys(attr::types);
     const bool is_settled = std::any_of(types.begin(), types.end(), [&](const c10::TypePtr& type) {
@@ -37,7 +35,7 @@ void answer_questions(Graph& graph) {
     });
     if (is_settled) yes.push_back(node->output());
   });
-  for (Value* value : no) replace_by_constant(graph, value, false);
+  for (Value* value : flags) replace_by_constant(graph, value, mode == Mode::kTraining);
   for (Value* value : yes) replace_by_constant(graph, value, true);
 }
 
@@ -81,6 +79,12 @@ bool resolve_one(Graph& graph, Block* block, const GraphFacts& facts) {
   return false;
 }
 
+// Whether the value is true only where some module is in training mode.
+bool asks_for_training(const Node* node) {
+  if (node->kind() != c10::aten::__or__) return reads_training(node);
+  return asks_for_training(node->input(0)->node()) && asks_for_training(node->input(1)->node());
+}
+
 }  // namespace
 
 bool inline_calls(Graph& graph, const std::function<bool(Node*)>& wanted, int rounds) {
@@ -97,8 +101,10 @@ bool inline_calls(Graph& graph, const std::function<bool(Node*)>& wanted, int ro
   return changed;
 }
 
-void specialise_for_eval(Graph& graph, const GraphFacts& facts) {
-  answer_questions(graph);
+bool reads_training(const Node* node) { return node->kind() == prim::GetAttr && node->s(attr::name) == "training"; }
+
+void specialise_for(Mode mode, Graph& graph, const GraphFacts& facts) {
+  answer_questions(mode, graph);
   while (resolve_one(graph, graph.block(), facts)) {
   }
 }
@@ -110,8 +116,8 @@ bool runs_in_eval(const Node* node) {
     if (branch->kind() != c10::prim::If) continue;
     const Node* condition = branch->input(0)->node();
     const bool in_first = branch->blocks()[0] == block;
-    if (in_first && reads_training(condition)) return false;
-    if (!in_first && condition->kind() == c10::aten::__not__ && reads_training(condition->input(0)->node()))
+    if (in_first && asks_for_training(condition)) return false;
+    if (!in_first && condition->kind() == c10::aten::__not__ && asks_for_training(condition->input(0)->node()))
       return false;
   }
   return true;

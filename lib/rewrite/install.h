@@ -13,7 +13,8 @@ using MethodOfType = std::vector<survey::MethodSurvey*>;
 // The methods with a site to fuse, in the survey's order. Expects separated instances (separate_instances.h).
 std::vector<MethodOfType> methods_to_install(survey::Survey& survey);
 
-// The working copy becomes the method's implementation. Compiled code is stale afterwards (method_graph.h).
+// The working copy becomes the method's implementation; where training mode makes it another function, what it was
+// becomes its implementation there. Compiled code is stale afterwards (method_graph.h).
 void install(const MethodOfType& method);
 
 }  // namespace flashconvert::rewrite

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/log.h"
+#include "common/module_path.h"
 #include "graph/method_graph.h"
 #include "rewrite/accept.h"
 #include "rewrite/install.h"
@@ -60,6 +62,11 @@ RewriteResult rewrite_attention(Module& root, survey::Survey survey, const Speci
     Outliner outliner(index, options.pack);
     for (const MethodOfType& instances : methods) {
       if (has_copy(instances, methods)) continue;
+      if (!instances.front()->training_matters.empty()) {
+        log_detail(join_path(instances.front()->path, instances.front()->method) +
+                   ": attention stays at core depth: what the method does in training mode reads the projections");
+        continue;
+      }
       for (report::Rename& rename : outliner.outline(instances, base_of(instances, methods)))
         result.renamed.push_back(std::move(rename));
     }

@@ -30,7 +30,7 @@ InstanceEdits edits_of(const Survey& survey, const Module& module) {
 
 bool agree(const InstanceEdits& a, const InstanceEdits& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const MethodSurvey* x, const MethodSurvey* y) {
-    return x->method == y->method && same_graph(*x->graph, *y->graph);
+    return x->method == y->method && x->training_matters == y->training_matters && same_graph(*x->graph, *y->graph);
   });
 }
 

@@ -12,8 +12,10 @@
 #include <unordered_set>
 #include <vector>
 
+#include "graph/attributes.h"
 #include "graph/calls.h"
 #include "graph/function_with_graph.h"
+#include "graph/same_graph.h"
 #include "graph/specialise.h"
 #include "graph/traversal.h"
 #include "survey/branches.h"
@@ -165,13 +167,50 @@ void answer_floating_point(Graph& graph, const MethodFacts& facts) {
   }
 }
 
-// Takes the arms that run in eval mode, folds constants and removes dead code.
-void take_branches(std::shared_ptr<Graph>& graph, const MethodFacts& facts) {
+// Takes the arms that run in the mode, folds constants and removes dead code.
+void take_branches(std::shared_ptr<Graph>& graph, const MethodFacts& facts, Mode mode = Mode::kEval) {
   answer_floating_point(*graph, facts);
-  specialise_for_eval(*graph, facts);
+  specialise_for(mode, *graph, facts);
   torch::jit::PeepholeOptimize(graph);
   torch::jit::ConstantPropagation(graph);
   torch::jit::EliminateDeadCode(graph);
+}
+
+// Takes in what stands between the parts of an attention in a method of this type. Says whether there was anything.
+bool inline_parts(std::shared_ptr<Graph>& graph, const c10::ClassTypePtr& type) {
+  // torch.nn's own layer is read as a whole, where it is called.
+  const bool changed = !is_attention_layer(type) && inline_calls(*graph, should_inline, kNestedCalls);
+  if (changed) torch::jit::LowerSimpleTuples(graph);
+  return changed;
+}
+
+void leave_out_inactive_dropout(Graph& graph, const MethodFacts& facts) {
+  std::vector<Node*> inactive;
+  for_each_node(graph.block(), [&](Node* node) {
+    if (has_trait(node, kDropsOut) && is_inactive_dropout(node, facts)) inactive.push_back(node);
+  });
+  for (Node* node : inactive) {
+    node->output()->replaceAllUsesWith(node->input(0));
+    node->destroy();
+  }
+}
+
+// What a mode makes of the method, to be compared with what the other makes of it.
+std::shared_ptr<Graph> in_mode(Mode mode, Graph& method, const torch::jit::Module& module,
+                               const MutableAttributes* mutable_attributes) {
+  std::shared_ptr<Graph> graph = method.copy();
+  do {
+    take_branches(graph, MethodFacts(module, mutable_attributes), mode);
+  } while (inline_parts(graph, module.type()));
+  leave_out_inactive_dropout(*graph, MethodFacts(module, mutable_attributes));
+  torch::jit::EliminateDeadCode(graph);
+  return graph;
+}
+
+bool drops_out(const Node* layer_call, const torch::jit::Module& module) {
+  const auto layer = object_behind(layer_call->input(0), module);
+  const auto slot = layer ? layer->type()->findAttributeSlot("dropout") : std::nullopt;
+  return !slot || !layer->getSlot(*slot).isDouble() || layer->getSlot(*slot).toDouble() != 0;
 }
 
 }  // namespace
@@ -187,23 +226,43 @@ std::shared_ptr<Graph> canonical_copy(const torch::jit::Module& module, const st
   auto* function = function_with_graph(&module.get_method(method).function());
   if (!function) return nullptr;
   std::shared_ptr<Graph> graph = function->graph()->copy();
-  const auto inline_all = [&] {
-    // torch.nn's own layer is read as a whole, where it is called.
-    const bool changed = !is_attention_layer(module.type()) && inline_calls(*graph, should_inline, kNestedCalls);
-    if (changed) torch::jit::LowerSimpleTuples(graph);
-    return changed;
-  };
-  inline_all();
+  inline_parts(graph, module.type());
   if (!has_attention_candidate(graph->block())) return nullptr;
   if (has_branches(graph->block())) {
     const MethodFacts facts(module, mutable_attributes);
     take_branches(graph, facts);
-    if (inline_all()) take_branches(graph, MethodFacts(module, mutable_attributes));
+    if (inline_parts(graph, module.type())) take_branches(graph, MethodFacts(module, mutable_attributes));
     sink_into_branches(graph);
     torch::jit::EliminateDeadCode(graph);
   }
   if (has_mutation(graph->block())) torch::jit::RemoveTensorMutation(graph);
   return graph;
+}
+
+std::vector<ModulePath> modules_whose_training_matters(const torch::jit::Module& module, const std::string& method,
+                                                       const MutableAttributes* mutable_attributes) {
+  auto* function = function_with_graph(&module.get_method(method).function());
+  if (!function) return {};
+  std::shared_ptr<Graph> graph = function->graph()->copy();
+  inline_parts(graph, module.type());
+  std::vector<ModulePath> modules;
+  const auto add = [&](Value* of) {
+    auto path = module_path(of);
+    // Of a module that is no attribute: where `self` is trained, so is what it holds.
+    if (!path) path = ModulePath{};
+    if (std::find(modules.begin(), modules.end(), *path) == modules.end()) modules.push_back(std::move(*path));
+  };
+  bool drops = false;
+  for_each_node(graph->block(), [&](Node* node) {
+    if (reads_training(node)) add(node->input(0));
+    if (is_attention_layer_call(node) && drops_out(node, module)) {
+      add(node->input(0));
+      drops = true;
+    }
+  });
+  const auto of = [&](Mode mode) { return in_mode(mode, *graph, module, mutable_attributes); };
+  if (modules.empty() || (!drops && same_graph(*of(Mode::kEval), *of(Mode::kTraining)))) return {};
+  return modules;
 }
 
 }  // namespace flashconvert::survey

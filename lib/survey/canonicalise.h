@@ -5,8 +5,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "graph/graph_facts.h"
+#include "survey/survey.h"
 
 namespace flashconvert::survey {
 
@@ -21,6 +23,12 @@ namespace flashconvert::survey {
 // of torch.nn.MultiheadAttention).
 std::shared_ptr<torch::jit::Graph> canonical_copy(const torch::jit::Module& module, const std::string& method,
                                                   const MutableAttributes* mutable_attributes);
+
+// The modules (paths from self, which is the empty path) of which one in training mode may make the method another
+// function: dropout that is active then, a branch that is taken then. Empty where the mode makes no difference. What
+// submodules do that are called and not taken in is their own matter.
+std::vector<ModulePath> modules_whose_training_matters(const torch::jit::Module& module, const std::string& method,
+                                                       const MutableAttributes* mutable_attributes);
 
 // Whether the graph, nested blocks included, has a node that attention can start from: one of the operators, or a call
 // of torch.nn.MultiheadAttention.

@@ -254,7 +254,12 @@ void survey_method(const torch::jit::Module& module, const std::string& path, co
     surveyed.push_back(candidate);
     found.sites.push_back(std::move(*site));
   }
-  if (!found.sites.empty()) survey.methods.push_back(std::move(found));
+  if (found.sites.empty()) return;
+  const auto is_fusible = [](const Site& site) { return site.is_fusible; };
+  if (std::any_of(found.sites.begin(), found.sites.end(), is_fusible)) {
+    found.training_matters = modules_whose_training_matters(module, method, surroundings.mutable_attributes);
+  }
+  survey.methods.push_back(std::move(found));
 }
 
 // A scripted nn.TransformerEncoderLayer has its fast path in one method, and in another what it does instead.

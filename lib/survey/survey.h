@@ -63,6 +63,9 @@ struct Site {
   }
 };
 
+// The names of the attributes that lead from a module to one below it.
+using ModulePath = std::vector<std::string>;
+
 // One method of one module instance and what was found in it. Several instances of a scripted type share one method:
 // each has a MethodSurvey of its own, made from the same graph.
 struct MethodSurvey {
@@ -72,6 +75,9 @@ struct MethodSurvey {
   std::shared_ptr<torch::jit::Graph> graph;  // the working copy: free functions and small submodules taken in,
                                              // branches on constants and on `training` resolved as in eval mode
   std::vector<Site> sites;                   // in program order
+  // The modules of which one in training mode may make the method another function than the working copy, which is that
+  // of eval mode: the rewrite leaves it as it is there.
+  std::vector<ModulePath> training_matters = {};
   // The method of which this is a specialised copy, with the same sites (rewrite/specialised_methods.h); else empty.
   std::string specialises = {};
 };

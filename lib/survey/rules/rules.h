@@ -78,6 +78,9 @@ bool hides_nothing(const ScoreTerm& term, const MethodFacts& facts, double large
 
 // --- weights.cpp: from the softmax down to the second product ---
 
+// Whether an operator that drops out does nothing in this mode, in every run.
+bool is_inactive_dropout(const torch::jit::Node* dropout, const MethodFacts& facts);
+
 // Does the value reach the method's result without passing through a product? Used to word the reason.
 bool reaches_result(const torch::jit::Value* value);
 // Returns false when the weights meet no product. Throws Declined when they are used for something else as well.

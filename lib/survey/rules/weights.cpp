@@ -34,15 +34,19 @@ Node* only_consumer(Value* weights) {
   return consumer;
 }
 
-bool is_inactive_dropout(const Node* node, const MethodFacts& facts) {
+bool passes_dropout(const Node* node, const MethodFacts& facts) {
   if (!has_trait(node, kDropsOut)) return false;
-  const auto probability = facts.number(node->input(1));
-  const auto train = facts.boolean(node->input(2));
-  if ((train && !*train) || (probability && *probability == 0)) return true;
+  if (is_inactive_dropout(node, facts)) return true;
   throw Declined("dropout of the attention weights is active");
 }
 
 }  // namespace
+
+bool is_inactive_dropout(const Node* node, const MethodFacts& facts) {
+  const auto probability = facts.number(node->input(1));
+  const auto train = facts.boolean(node->input(2));
+  return (train && !*train) || (probability && *probability == 0);
+}
 
 bool reaches_result(const Value* value) {
   std::vector<const Value*> pending{value};
@@ -89,7 +93,7 @@ bool walk_weights(SiteWalk& site, const MethodFacts& facts) {
       return true;
     }
     const bool is_cast = has_trait(consumer, kCasts | kCopies | kDetaches);
-    if ((is_cast && consumer->input(0) == weights) || is_inactive_dropout(consumer, facts)) {
+    if ((is_cast && consumer->input(0) == weights) || passes_dropout(consumer, facts)) {
       site.casts_weights = site.casts_weights || has_trait(consumer, kCasts);
       weights = consumer->output();
     } else if (consumer->kind() == aten::view || consumer->kind() == aten::reshape) {
