@@ -73,17 +73,21 @@ def added_bias(bias: Tensor, query: Optional[Tensor]) -> Tensor:
   return bias
 )"};
 
-// wide_enough(bias, query): a float32 bias as float64 beside a float64 query, where torch's own operator takes nothing
-// else (its CPU kernel accepts float32 and reads it wrongly).
-inline constexpr ScriptFunction kWideEnough{"wide_enough", R"(
-def wide_enough(bias: Tensor, query: Tensor) -> Tensor:
-  if query.dtype == 7:
-    bias = torch.type_as(bias, query)
-  return bias
+// mask_for_torch(mask, query): a mask as torch's own operator takes it: of two dimensions or more, and of the query's
+// dtype (beside float64, its CPU kernel accepts float32 and reads it wrongly). Beside float16 it stays: what hides a
+// key may lie beyond that dtype's range.
+inline constexpr ScriptFunction kMaskForTorch{"mask_for_torch", R"(
+def mask_for_torch(mask: Tensor, query: Tensor) -> Tensor:
+  if mask.dim() < 2:
+    mask = torch.unsqueeze(mask, 0)
+  if torch.is_floating_point(mask) and query.dtype != 5:
+    mask = torch.type_as(mask, query)
+  return mask
 )"};
 
 // nan_in_hidden_rows(context, bias, zeros): NaN in the rows of which `bias` (as for the attention operator) hides every
-// key, where zeros are not what is wanted there.
+// key, where zeros are not what is wanted there. A factor, since gradients that pass such a row are NaN in a softmax
+// too.
 inline constexpr ScriptFunction kNanInHiddenRows{"nan_in_hidden_rows", R"(
 def nan_in_hidden_rows(context: Tensor, bias: Optional[Tensor], zeros: bool) -> Tensor:
   if bias is not None and not zeros:
@@ -91,7 +95,8 @@ def nan_in_hidden_rows(context: Tensor, bias: Optional[Tensor], zeros: bool) -> 
       hidden_rows = torch.eq(torch.amax(bias, [-1], True), -float('inf'))
     else:
       hidden_rows = torch.logical_not(torch.any(bias, -1, True))
-    context = torch.masked_fill(context, hidden_rows, float('nan'))
+    ones = torch.ones_like(hidden_rows, dtype=context.dtype)
+    context = torch.mul(context, torch.masked_fill(ones, hidden_rows, float('nan')))
   return context
 )"};
 

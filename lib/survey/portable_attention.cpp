@@ -79,10 +79,10 @@ InsertedAttention insert_portable_attention(Graph& graph, Value* query, Value* k
   if (is_joined) {
     for (Value** operand : {&query, &key, &value}) *operand = with_leading_one(graph, *operand);
   }
-  const bool is_of_default_dtype = mask.value && !mask.is_boolean && bias.value->node()->kind() == aten::where;
-  if (is_of_default_dtype) {  // numbers in the places of a mask
+  const bool is_tensor = mask.value && mask.value->type()->kind() == c10::TypeKind::TensorType;
+  if (is_tensor && (!mask.is_boolean || facts.rank(mask.value).value_or(1) < 2)) {
     auto& unit = *facts.module()._ivalue()->compilation_unit();
-    mask.value = call_function(graph, unit, kWideEnough, {mask.value, query});
+    mask.value = call_function(graph, unit, kMaskForTorch, {mask.value, query});
   }
   Value* mask_or_none = mask.value ? mask.value : graph.insertConstant(c10::IValue());
   Value* causal =

@@ -24,6 +24,8 @@ Value* call(Graph& graph, const char* name, const std::vector<NamedValue>& argum
 
 namespace {
 
+constexpr int kCombinedOperators = 10;  // above an operand
+
 // float32's lowest number as a bias: finite, and whatever is added to it stays it, so that a row in which every key is
 // hidden comes out uniform, as it does when its scores are overwritten with one finite number.
 double absorbing_mask() { return std::numeric_limits<float>::lowest(); }
@@ -116,17 +118,60 @@ Value* in_split_layout(Graph& graph, Value* tensor, Value* query, const std::vec
   return reshape_leading(graph, call(graph, "aten::expand", {tensor, list}), leading);
 }
 
+// The number of dimensions that a reshape gives; nothing where its list is not known.
+std::optional<std::int64_t> rank_after(const Node* reshape) {
+  const auto sizes = GraphFacts::list_elements(reshape->input(1));
+  return sizes.empty() ? std::nullopt : std::optional(static_cast<std::int64_t>(sizes.size()));
+}
+
+// The two products have operands of one layout: what the scores and the weights are reshaped to leads back to it.
+void check_layouts_meet(const SiteWalk& site, const Operand& query, const MethodFacts& facts) {
+  if (site.levels.size() == site.output_levels.size()) return;
+  const Node* last = site.output_levels.empty() ? site.levels.front() : site.output_levels.back();
+  const bool is_flat = is_any_of(site.score_product, {"aten::bmm", "aten::baddbmm"});
+  const auto first_rank = is_flat ? std::optional<std::int64_t>(3) : rank_of(query, facts);
+  const auto second_rank = rank_after(last);
+  if (!first_rank || !second_rank || *first_rank != *second_rank)
+    throw Declined("the second product works in another layout of the heads than the first");
+}
+
 // Queries and keys that are cast up for the scores alone, the weights being cast back: the operator does as much in the
-// dtype that they came in. Whether there were such casts.
-bool strip_widening_casts(Value*& query, Value*& key) {
+// dtype that they came in. Whether there were such casts, which are added to `passed`.
+bool strip_widening_casts(Value*& query, Value*& key, std::vector<Node*>& passed) {
   const auto is_widened = [](const Value* value) {
     const auto named = has_trait(value->node(), kCasts) ? named_dtype(value->node()) : std::nullopt;
     return named == at::kFloat || named == at::kDouble;
   };
   if (!is_widened(query) || !is_widened(key)) return false;
-  query = query->node()->input(0);
-  key = key->node()->input(0);
+  for (Value** operand : {&query, &key}) {
+    passed.push_back((*operand)->node());
+    *operand = (*operand)->node()->input(0);
+  }
   return true;
+}
+
+// Whether a tensor of the code's own is combined with the operand elementwise: of a dtype that does not follow the
+// model's, as angles are that come from an arange. Queries may then be wider than values.
+bool meets_fixed_dtype(const Value* operand, int depth = 0) {
+  const Node* node = operand->node();
+  if (depth > kCombinedOperators || has_trait(node, kCasts)) return false;
+  if (has_trait(node, kCreates)) return depth > 0;
+  if (!has_trait(node, kElementwise | kPermutes | kReshapes | kSelects | kDivides | kCopies | kExpands | kJoins) &&
+      node->kind() != torch::jit::prim::ListConstruct && node->kind() != torch::jit::prim::ListUnpack) {
+    return false;
+  }
+  const auto inputs = node->inputs();
+  return std::any_of(inputs.begin(), inputs.end(),
+                     [&](const Value* input) { return meets_fixed_dtype(input, depth + 1); });
+}
+
+// Values that are cast to a dtype that is named may be narrower than queries, too.
+bool is_cast_to_fixed_dtype(const Value* operand) {
+  const Node* node = operand->node();
+  while (has_trait(node, kPermutes | kReshapes | kSelects | kCopies) && !node->inputs().empty()) {
+    node = node->input(0)->node();
+  }
+  return has_trait(node, kCasts) && named_dtype(node).has_value();
 }
 
 // The scale as a float in the graph: the constant part times the numbers that the trace computes from sizes.
@@ -218,27 +263,32 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Bac
   built.query = simplify_operand(site.query, facts);
   built.key = simplify_operand(site.key, facts);
   built.value = simplify_operand(site.value, facts);
-  built.query.root = without_scale(built.query.root, site.query_scale, site.value_product, facts);
-  built.key.root = without_scale(built.key.root, site.key_scale, site.value_product, facts);
+  built.query.root = without_scale(built.query.root, site.query_scale, site.value_product, built.passed, facts);
+  built.key.root = without_scale(built.key.root, site.key_scale, site.value_product, built.passed, facts);
   built.key = simplify_operand(built.key, facts);
 
   if (built.key.order.empty() && built.value.order.empty() && !built.key.swap_last && !built.value.swap_last) {
     const auto keys = repeated_heads(built.key.root, facts);
     const auto values = repeated_heads(built.value.root, facts);
     if (keys && values && keys->times == values->times) {
+      built.passed.insert(built.passed.end(), {built.key.root->node(), built.value.root->node()});
       built.key.root = keys->heads;
       built.value.root = values->heads;
       built.repeats = keys->times;
     }
   }
 
-  const bool is_narrowed = site.casts_weights && strip_widening_casts(built.query.root, built.key.root);
+  const bool is_narrowed = site.casts_weights && strip_widening_casts(built.query.root, built.key.root, built.passed);
+  const bool is_promoted = site.casts_weights && !is_narrowed &&
+                           (meets_fixed_dtype(built.query.root) || is_cast_to_fixed_dtype(built.value.root));
+  check_layouts_meet(site, built.query, facts);
   Value* query = materialise(graph, built.query);
   Value* product_query = query;
   Value* key = materialise(graph, built.key);
   Value* value = materialise(graph, built.value);
   Value* const value_before = value;
-  if (is_narrowed) value = call(graph, "aten::type_as", {value, query});  // as it is, but where queries are wider
+  // As it is, but where queries are wider.
+  if (is_narrowed || is_promoted) value = call(graph, "aten::type_as", {value, query});
 
   const std::size_t level = operator_level(site);
   AttentionArguments arguments;
@@ -288,10 +338,12 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Bac
     result = call(graph, "aten::flatten", {result, c10::IValue(0), c10::IValue(1)});
   }
   // What a product writes is contiguous; an einsum's other order is a view of that.
-  const bool needs_strides = strides_matter(site.output);
+  const bool needs_strides = strides_matter(site.output, site.output_swapped);
+  if (site.value_product->kind() == aten::einsum && strides_are_read(site.output))
+    throw Declined("the strides of an einsum's result are read");
   if (needs_strides && !site.output_order.empty()) result = call(graph, "aten::contiguous", {result});
   if (!site.output_order.empty()) result = call(graph, "aten::permute", {result, c10::IValue(site.output_order)});
-  if (is_narrowed) result = call(graph, "aten::type_as", {result, value_before});
+  if (is_narrowed || is_promoted) result = call(graph, "aten::type_as", {result, value_before});
   if (site.output_swapped) result = call(graph, "aten::transpose", {result, c10::IValue(-2), c10::IValue(-1)});
   if (needs_strides && site.output_order.empty()) result = call(graph, "aten::contiguous", {result});
   built.replacement = result;

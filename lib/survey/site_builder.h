@@ -18,7 +18,9 @@ struct BuiltSite {
   torch::jit::Node* attention = nullptr;
   // What the expression starts from: the probe draws these. Key and value may have fewer heads than the query.
   Operand query, key, value;
-  std::int64_t repeats = 1;                       // query heads a key head
+  std::int64_t repeats = 1;  // query heads a key head
+  // Of these the replacement reads the operand instead of the result, at the second product.
+  std::vector<torch::jit::Node*> passed;
   std::vector<torch::jit::Value*> leading_sizes;  // of the layout that the operator sees, when the site reshapes to it
 };
 

@@ -69,9 +69,21 @@ void check_outside_uses(const SiteWalk& site) {
   }
 }
 
+// The nodes between the first of what the replacement passes over and the second product, wherever they stand.
+std::vector<Node*> nodes_passed_over(const SiteWalk& site, const BuiltSite& built, Graph& graph) {
+  Node* first = site.score_product;
+  for (Node* node : built.passed) first = node->isBefore(first) ? node : first;
+  if (first == site.score_product) return nodes_between(first, site.value_product);
+  std::vector<Node*> nodes;
+  for_each_node(graph.block(), [&](Node* node) {
+    if (node->isAfter(first) && node->isBefore(site.value_product)) nodes.push_back(node);
+  });
+  return nodes;
+}
+
 // Nothing between the first product and the second may write to what the replacement reads there.
 void check_writers(const SiteWalk& site, const BuiltSite& built, Graph& graph) {
-  const std::vector<Node*> nodes = nodes_between(site.score_product, site.value_product);
+  const std::vector<Node*> nodes = nodes_passed_over(site, built, graph);
   const bool has_writers = std::any_of(nodes.begin(), nodes.end(), [](const Node* node) {
     const auto* schema = node->maybeSchema();
     return schema && schema->is_mutable();

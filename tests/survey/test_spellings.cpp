@@ -40,6 +40,14 @@ std::vector<Site> sites_of(const torch::jit::Module& module, Backend backend = B
 }
 
 const Spelling kSpellings[] = {
+    {"a product of which the strides are read",
+     "o = torch.matmul(torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1), v)\nreturn o * o.stride(0)"},
+    {"queries that are written to before they are scaled",
+     "q.mul_(3.0)\nc = q * 0.5\ns = torch.matmul(c, k.transpose(-2, -1))\n"
+     "return torch.matmul(torch.softmax(s, -1), v)"},
+    {"scores and weights reshaped there and back",
+     "q = q.view([q.size(0), q.size(1), 4])\ns = torch.bmm(q, k.transpose(1, 2))\n"
+     "p = torch.softmax(s.view([-1, 2, s.size(1), s.size(2)]), -1)\nreturn torch.bmm(p.view(s.size()), v)"},
     {"division by a number",
      "s = torch.matmul(q, k.transpose(-2, -1)) / 2.0\nreturn torch.matmul(torch.softmax(s, -1), v)"},
     {"a factor on the queries",
@@ -112,6 +120,22 @@ const Spelling kSpellings[] = {
 };
 
 const NearMiss kNearMisses[] = {
+    {"a second product in another layout of the heads",
+     "p = torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1)\n"
+     "return torch.bmm(p.reshape([-1, q.size(-2), k.size(-2)]), v.reshape([-1, v.size(-2), v.size(-1)]))",
+     "another layout of the heads"},
+    {"queries that are written to after a scaled copy was taken",
+     "c = q * 0.5\nq.mul_(3.0)\ns = torch.matmul(c, k.transpose(-2, -1))\n"
+     "return torch.matmul(torch.softmax(s, -1), v)",
+     "modified in place"},
+    {"keys that are written to after they were repeated",
+     "c = torch.repeat_interleave(k, 2, 1)\nk.mul_(3.0)\ns = torch.matmul(q, c.transpose(-2, -1))\n"
+     "return torch.matmul(torch.softmax(s, -1), torch.repeat_interleave(v, 2, 1))",
+     "modified in place"},
+    {"an einsum of which the strides are read",
+     "o = torch.einsum('bhls,bhsd->bhld', [torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1), v])\n"
+     "return o * o.stride(0)",
+     "the strides of an einsum's result are read"},
     {"softmax over the queries",
      "s = torch.matmul(q, k.transpose(-2, -1))\n"
      "return torch.matmul(torch.softmax(s, -2), v)",

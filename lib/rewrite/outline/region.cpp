@@ -105,7 +105,7 @@ bool read_arguments(Node* node, std::int64_t head_dim, Layouts& layouts, Attenti
 
 // The function that makes a bias of the queries' dtype, if the node calls one with queries.
 const ScriptFunction* bias_cast(const Node* node) {
-  for (const ScriptFunction* function : {&survey::kAddedBias, &survey::kWideEnough}) {
+  for (const ScriptFunction* function : {&survey::kAddedBias, &survey::kMaskForTorch}) {
     if (is_call_of(node, *function) && !node->input(2)->mustBeNone()) return function;
   }
   return nullptr;

@@ -13,6 +13,7 @@
 #include "survey/rules/rules.h"
 #include "survey/site_builder.h"
 #include "survey/site_walk.h"
+#include "survey/strides.h"
 
 namespace flashconvert::survey {
 
@@ -111,7 +112,8 @@ public:
   Builder(Graph& graph, const AttentionLayer& layer, const MethodFacts& facts, Backend backend)
       : graph_(graph), layer_(layer), facts_(facts), backend_(backend), self_(layer.call->input(0)) {}
 
-  Value* build(Node*& attention) {
+  // `keeps_strides`: off its fast path the layer works length first, and gives a batch-first result as a view of that.
+  Value* build(Node*& attention, bool keeps_strides) {
     project();
     append_keys();
     const std::int64_t head_dim = layer_.embed_dim / layer_.heads;
@@ -128,10 +130,14 @@ public:
     const InsertedAttention inserted =
         insert_attention(graph_, backend_, query, heads_first(key_), heads_first(value_), bias, arguments, facts_);
     attention = inserted.node;
-    Value* merged = insert("aten::flatten", {length_first_again(inserted.context), c10::IValue(-2)});
+    const bool turns = keeps_strides && layer_.batch_first && !layer_.may_take_fast_path();
+    Value* rows = turns ? insert("aten::movedim", {inserted.context, c10::IValue(-2), c10::IValue(0)})
+                        : length_first_again(inserted.context);
+    Value* merged = insert("aten::flatten", {rows, c10::IValue(-2)});
     Value* out_proj = graph_.insertGetAttr(self_, "out_proj");
-    return insert("aten::linear",
-                  {merged, graph_.insertGetAttr(out_proj, "weight"), graph_.insertGetAttr(out_proj, "bias")});
+    Value* result = insert("aten::linear",
+                           {merged, graph_.insertGetAttr(out_proj, "weight"), graph_.insertGetAttr(out_proj, "bias")});
+    return turns ? insert("aten::movedim", {result, c10::IValue(0), c10::IValue(-2)}) : result;
   }
 
 private:
@@ -324,7 +330,10 @@ Site survey_attention_layer(Node* call, const std::shared_ptr<Graph>& graph, con
     if (is_causal && *is_causal && !layer.attn_mask) throw Declined("is_causal is a hint about a mask that is missing");
     torch::jit::WithInsertPoint here(call);
     Node* attention = nullptr;
-    Value* attended = Builder(*graph, layer, facts, backend).build(attention);
+    const auto matter = [](const Value* output) { return strides_matter(output); };
+    const bool keeps_strides = std::any_of(results.outputs.begin(), results.outputs.end(), matter) ||
+                               std::any_of(results.tuples.begin(), results.tuples.end(), matter);
+    Value* attended = Builder(*graph, layer, facts, backend).build(attention, keeps_strides);
     if (const auto disagreement = probe_attention_layer(layer, attended, facts)) throw Declined(*disagreement);
 
     site.is_fusible = true;

@@ -58,7 +58,7 @@ Operand simplify_operand(Operand operand, const MethodFacts& facts) {
   return operand;
 }
 
-Value* without_scale(Value* value, double& scale, Node* before, const MethodFacts& facts) {
+Value* without_scale(Value* value, double& scale, Node* before, std::vector<Node*>& passed, const MethodFacts& facts) {
   Node* node = value->node();
   const std::string name = kind_name(node);
   if (name == "aten::mul" || (name == "aten::div" && node->inputs().size() == 2)) {
@@ -68,12 +68,14 @@ Value* without_scale(Value* value, double& scale, Node* before, const MethodFact
       if (!factor || *factor == 0 || !std::isfinite(*factor)) continue;
       if (!node->input(1 - side)->type()->isSubtypeOf(*c10::TensorType::get())) continue;
       scale *= name == "aten::div" ? 1 / *factor : *factor;
-      return without_scale(node->input(1 - side), scale, before, facts);
+      passed.push_back(node);
+      return without_scale(node->input(1 - side), scale, before, passed, facts);
     }
   }
   if (!is_layout(node)) return value;
-  Value* inner = without_scale(node->input(0), scale, before, facts);
+  Value* inner = without_scale(node->input(0), scale, before, passed, facts);
   if (inner == node->input(0)) return value;
+  passed.push_back(node);
   Node* copy =
       value->owningGraph()->createClone(node, [&](Value* input) { return input == node->input(0) ? inner : input; });
   copy->insertBefore(before);

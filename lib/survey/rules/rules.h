@@ -94,10 +94,11 @@ bool mixes_heads(torch::jit::Node* softmax);
 // --- operands.cpp ---
 
 // The key (or query) operand without transposes that cancel and without number factors, which go to `scale`.
-// New nodes, where a factor is taken out from under a chain of views, stand before `before`.
+// New nodes, where a factor is taken out from under a chain of views, stand before `before`. Nodes of which the operand
+// is read there instead of their result are added to `passed`.
 Operand simplify_operand(Operand operand, const MethodFacts& facts);
 torch::jit::Value* without_scale(torch::jit::Value* value, double& scale, torch::jit::Node* before,
-                                 const MethodFacts& facts);
+                                 std::vector<torch::jit::Node*>& passed, const MethodFacts& facts);
 
 // The size of an operand's length.
 SymbolicSize length_of(const Operand& operand, const MethodFacts& facts);

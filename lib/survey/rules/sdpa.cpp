@@ -10,6 +10,7 @@
 #include "survey/rules/rules.h"
 #include "survey/site_builder.h"
 #include "survey/site_probe.h"
+#include "survey/strides.h"
 
 namespace flashconvert::survey {
 
@@ -115,11 +116,11 @@ void fix_sizes(ProbeSite& probed, const std::vector<std::int64_t>& mask_shape) {
   if (rank >= 3 && mask_shape[rank - 3] != 1) probed.heads = mask_shape[rank - 3];
 }
 
-ProbeSite describe_for_probe(const SdpaSite& sdpa, Node* attention, const std::vector<ScoreTerm>& masks,
+ProbeSite describe_for_probe(const SdpaSite& sdpa, Value* replacement, const std::vector<ScoreTerm>& masks,
                              const MethodFacts& facts) {
   ProbeSite probed;
   probed.original = sdpa.node->output();
-  probed.replacement = attention->output();
+  probed.replacement = replacement;
   for (const auto& [operand, use] : {std::pair{sdpa.query, ProbeInput::Use::kQuery},
                                      {sdpa.key, ProbeInput::Use::kKey},
                                      {sdpa.value, ProbeInput::Use::kValue}}) {
@@ -173,15 +174,18 @@ void propose(const SdpaSite& sdpa, Graph& graph, const MethodFacts& facts, Backe
   }
   Node* attention = insert_attention(graph, backend, sdpa.query, sdpa.key, sdpa.value, bias, arguments, facts).node;
   attention->output()->setDebugName("context");
+  // torch's kernels differ in how their result lies in memory: a model may view that of one which is contiguous.
+  Value* result = attention->output();
+  if (is_viewed_in_order(sdpa.node->output())) result = call(graph, "aten::contiguous", {result});
   site.heads = facts.size_from_end(sdpa.query, -3);
   site.head_dim = facts.size_from_end(sdpa.query, -1);
   if (!sdpa.arguments.dynamic_scale) site.scale = sdpa.arguments.scale;
   site.is_causal = sdpa.arguments.band.is_causal() || sdpa.assumed_mask;
   site.bias = describe_bias(sdpa.arguments.band, bias.value && !sdpa.assumed_mask ? "mask" : "none");
-  const ProbeSite probed = describe_for_probe(sdpa, attention, masks, facts);
+  const ProbeSite probed = describe_for_probe(sdpa, result, masks, facts);
   if (const auto disagreement = probe(probed, facts)) throw Declined(*disagreement);
   site.is_fusible = true;
-  site.proposals.push_back({sdpa.node->output(), attention->output(), {attention}});
+  site.proposals.push_back({sdpa.node->output(), result, {attention}});
 }
 
 }  // namespace
