@@ -98,6 +98,8 @@ Tensor multiply(const Tensor& self, double factor) {
   return call("aten::mul", "Tensor", self, scalar(factor, ScalarType::Double));
 }
 
+Tensor multiply(const Tensor& first, const Tensor& second) { return call("aten::mul", "Tensor", first, second); }
+
 Tensor gelu(const Tensor& self, const std::string& approximate) { return call("aten::gelu", "", self, approximate); }
 Tensor relu(const Tensor& self) { return call("aten::relu", "", self); }
 Tensor silu(const Tensor& self) { return call("aten::silu", "", self); }

@@ -45,6 +45,7 @@ Tensor add(const Tensor& first, const Tensor& second);
 Tensor linear(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias);
 Tensor matmul(const Tensor& first, const Tensor& second);
 Tensor multiply(const Tensor& self, double factor);
+Tensor multiply(const Tensor& first, const Tensor& second);
 Tensor gelu(const Tensor& self, const std::string& approximate);  // "none" or "tanh"
 Tensor relu(const Tensor& self);
 Tensor silu(const Tensor& self);

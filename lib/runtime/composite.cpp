@@ -66,9 +66,17 @@ Tensor biased(const Tensor& scores, const Tensor& bias) {
   return bias.scalar_type() == ScalarType::Bool ? masked(scores, bias) : aten::add(scores, bias);
 }
 
-// `output` with `value` in each row for which every key is masked. `masked_rows` has a last dimension of 1.
-Tensor fill_rows(const Tensor& output, const Tensor& masked_rows, double value) {
-  return aten::where(masked_rows, aten::scalar(value, output.scalar_type()), output);
+// `weights` with zeros in each row for which every key is masked. `masked_rows` has a last dimension of 1.
+Tensor zero_rows(const Tensor& weights, const Tensor& masked_rows) {
+  return aten::where(masked_rows, aten::scalar(0., weights.scalar_type()), weights);
+}
+
+// `output` with NaN in such rows. A factor, and not the value: gradients that pass such a row are NaN as well, as those
+// of a softmax are.
+Tensor nan_rows(const Tensor& output, const Tensor& masked_rows) {
+  const auto number = [&](double value) { return aten::scalar(value, output.scalar_type()); };
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  return aten::multiply(output, aten::where(masked_rows, number(nan), number(1.)));
 }
 
 Tensor minus_infinity_rows(const Tensor& scores) {
@@ -96,7 +104,7 @@ Tensor torch_attention(const Problem& problem) {
   }
   const Tensor rows =
       bias->scalar_type() == ScalarType::Bool ? aten::logical_not(aten::any_last(*bias)) : minus_infinity_rows(*bias);
-  return fill_rows(output, rows, std::numeric_limits<double>::quiet_NaN());
+  return nan_rows(output, rows);
 }
 
 }  // namespace
@@ -123,7 +131,7 @@ Tensor composite_attention(const Problem& problem) {
   if (!problem.zero_masked_rows || !may_mask_rows || problem.key_length == 0) {
     return weighted_values(problem, weights);
   }
-  return weighted_values(problem, fill_rows(weights, minus_infinity_rows(scores), 0.));
+  return weighted_values(problem, zero_rows(weights, minus_infinity_rows(scores)));
 }
 
 Tensor differentiable_attention(const Problem& problem) {

@@ -89,6 +89,24 @@ class Gradients(unittest.TestCase):
         for tensor, double in zip(tensors, doubles):
             self.assertLess((tensor.grad - double.grad).abs().max().item(), 1e-5)
 
+    def test_gradients_past_masked_rows_are_those_of_a_softmax(self):
+        visible = torch.ones(3, 5, dtype=torch.bool)
+        visible[1] = False
+        additive = torch.zeros(3, 5, dtype=torch.float64).masked_fill(~visible, float("-inf"))
+        plain = [tensor.requires_grad_() for tensor in operands(torch.float64, key_heads=4)]
+        scores = plain[0] @ plain[1].mT * 0.4 + additive
+        (scores.softmax(-1) @ plain[2])[:, :, [0, 2]].sum().backward()
+        for bias in (visible, additive):
+            with self.subTest(dtype=bias.dtype):
+                tensors = [tensor.requires_grad_() for tensor in operands(torch.float64, key_heads=4)]
+                attention(*tensors, bias, scale=0.4)[:, :, [0, 2]].sum().backward()
+                for tensor, expected in zip(tensors, plain):
+                    self.assertTrue(expected.grad.isnan().any())
+                    torch.testing.assert_close(tensor.grad, expected.grad, equal_nan=True)
+                tensors = [tensor.requires_grad_() for tensor in operands(torch.float64)]
+                attention(*tensors, bias, scale=0.4, zero_masked_rows=True)[:, :, [0, 2]].sum().backward()
+                self.assertFalse(any(tensor.grad.isnan().any() for tensor in tensors))
+
     def test_masked_rows_with_gradients(self):
         tensors = [tensor.requires_grad_() for tensor in operands()]
         mask = torch.zeros(3, 5, dtype=torch.bool)
