@@ -34,9 +34,6 @@ MUTATED = range(0, 60)
 OPEN: dict[str, dict[int, str]] = {
     "generate": {
         5013: "used as",
-        5048: "strides",
-        5087: "strides",
-        5109: "gradients",
     },
     "mutate": {},
 }

@@ -104,7 +104,7 @@ def gradients(pair: Pair) -> None:
         if isinstance(given, Exception):
             pair.add("gradients", f"raises {last_line(given)}")
             continue
-        precision = pair.namespace["PRECISION"]
+        precision = pair.precision
         exact = gradients_of(pair.exact(), arguments) if precision else None
         largest = max((_magnitude(gradient) for gradient in expected.values() if gradient is not None), default=0.0)
         for name, one in expected.items():
