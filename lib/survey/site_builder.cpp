@@ -6,6 +6,7 @@
 
 #include "graph/dtypes.h"
 #include "survey/attention_functions.h"
+#include "survey/operand_dtypes.h"
 #include "survey/portable_attention.h"
 #include "survey/rules/rules.h"
 #include "survey/strides.h"
@@ -23,8 +24,6 @@ Value* call(Graph& graph, const char* name, const std::vector<NamedValue>& argum
 }
 
 namespace {
-
-constexpr int kCombinedOperators = 10;  // above an operand
 
 // float32's lowest number as a bias: finite, and whatever is added to it stays it, so that a row in which every key is
 // hidden comes out uniform, as it does when its scores are overwritten with one finite number.
@@ -135,45 +134,6 @@ void check_layouts_meet(const SiteWalk& site, const Operand& query, const Method
     throw Declined("the second product works in another layout of the heads than the first");
 }
 
-// Queries and keys that are cast up for the scores alone, the weights being cast back: the operator does as much in the
-// dtype that they came in. Whether there were such casts, which are added to `passed`.
-bool strip_widening_casts(Value*& query, Value*& key, std::vector<Node*>& passed) {
-  const auto is_widened = [](const Value* value) {
-    const auto named = has_trait(value->node(), kCasts) ? named_dtype(value->node()) : std::nullopt;
-    return named == at::kFloat || named == at::kDouble;
-  };
-  if (!is_widened(query) || !is_widened(key)) return false;
-  for (Value** operand : {&query, &key}) {
-    passed.push_back((*operand)->node());
-    *operand = (*operand)->node()->input(0);
-  }
-  return true;
-}
-
-// Whether a tensor of the code's own is combined with the operand elementwise: of a dtype that does not follow the
-// model's, as angles are that come from an arange. Queries may then be wider than values.
-bool meets_fixed_dtype(const Value* operand, int depth = 0) {
-  const Node* node = operand->node();
-  if (depth > kCombinedOperators || has_trait(node, kCasts)) return false;
-  if (has_trait(node, kCreates)) return depth > 0;
-  if (!has_trait(node, kElementwise | kPermutes | kReshapes | kSelects | kDivides | kCopies | kExpands | kJoins) &&
-      node->kind() != torch::jit::prim::ListConstruct && node->kind() != torch::jit::prim::ListUnpack) {
-    return false;
-  }
-  const auto inputs = node->inputs();
-  return std::any_of(inputs.begin(), inputs.end(),
-                     [&](const Value* input) { return meets_fixed_dtype(input, depth + 1); });
-}
-
-// Values that are cast to a dtype that is named may be narrower than queries, too.
-bool is_cast_to_fixed_dtype(const Value* operand) {
-  const Node* node = operand->node();
-  while (has_trait(node, kPermutes | kReshapes | kSelects | kCopies) && !node->inputs().empty()) {
-    node = node->input(0)->node();
-  }
-  return has_trait(node, kCasts) && named_dtype(node).has_value();
-}
-
 // The scale as a float in the graph: the constant part times the numbers that the trace computes from sizes.
 Value* run_time_scale(Graph& graph, const SiteWalk& site, double constant) {
   Value* scale = nullptr;
@@ -279,16 +239,20 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Bac
   }
 
   const bool is_narrowed = site.casts_weights && strip_widening_casts(built.query.root, built.key.root, built.passed);
-  const bool is_promoted = site.casts_weights && !is_narrowed &&
-                           (meets_fixed_dtype(built.query.root) || is_cast_to_fixed_dtype(built.value.root));
+  const OperandDtypes dtypes =
+      site.casts_weights && !is_narrowed ? operand_dtypes(built.query.root, built.value.root) : OperandDtypes::kAlike;
   check_layouts_meet(site, built.query, facts);
   Value* query = materialise(graph, built.query);
   Value* product_query = query;
   Value* key = materialise(graph, built.key);
   Value* value = materialise(graph, built.value);
   Value* const value_before = value;
-  // As it is, but where queries are wider.
-  if (is_narrowed || is_promoted) value = call(graph, "aten::type_as", {value, query});
+  // The weights are cast to the values' dtype, whatever that of queries and keys is: the operator works in the wider
+  // one. No more than a name where they are of one dtype.
+  if (is_narrowed || dtypes == OperandDtypes::kWiderQueries) value = call(graph, "aten::type_as", {value, query});
+  if (dtypes == OperandDtypes::kNarrowerQueries) {
+    for (Value** operand : {&query, &key}) *operand = call(graph, "aten::type_as", {*operand, value});
+  }
 
   const std::size_t level = operator_level(site);
   AttentionArguments arguments;
@@ -343,9 +307,11 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Bac
     throw Declined("the strides of an einsum's result are read");
   if (needs_strides && !site.output_order.empty()) result = call(graph, "aten::contiguous", {result});
   if (!site.output_order.empty()) result = call(graph, "aten::permute", {result, c10::IValue(site.output_order)});
-  if (is_narrowed || is_promoted) result = call(graph, "aten::type_as", {result, value_before});
+  if (value != value_before) result = call(graph, "aten::type_as", {result, value_before});
   if (site.output_swapped) result = call(graph, "aten::transpose", {result, c10::IValue(-2), c10::IValue(-1)});
   if (needs_strides && site.output_order.empty()) result = call(graph, "aten::contiguous", {result});
+  // Autograd may have kept what the operator gave.
+  if (is_written_to(site.output)) result = call(graph, "aten::clone", {result});
   built.replacement = result;
   return built;
 }

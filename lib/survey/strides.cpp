@@ -115,6 +115,15 @@ bool strides_matter(const Value* tensor, bool is_transposed) {
 
 bool strides_are_read(const Value* tensor) { return matter(tensor, {Sight::kNumbers}, 0); }
 
+bool is_written_to(const Value* tensor) {
+  return std::any_of(tensor->uses().begin(), tensor->uses().end(), [](const torch::jit::Use& use) {
+    if (use.offset != 0) return false;
+    if (has_trait(use.user, kWrites)) return true;
+    const auto outputs = use.user->outputs();
+    return has_trait(use.user, kViews) && std::any_of(outputs.begin(), outputs.end(), is_written_to);
+  });
+}
+
 bool is_viewed_in_order(const Value* tensor) { return matter(tensor, {Sight::kView}, 0); }
 
 }  // namespace flashconvert::survey

@@ -1,4 +1,4 @@
-// Whether anything can tell how a tensor lies in memory.
+// Whether anything can tell how a tensor lies in memory, or writes there.
 #pragma once
 
 #include <torch/csrc/jit/ir/ir.h>
@@ -16,5 +16,8 @@ bool strides_are_read(const torch::jit::Value* tensor);
 
 // Whether a `view` takes the tensor with its dimensions in their own order, and so relies on its being contiguous.
 bool is_viewed_in_order(const torch::jit::Value* tensor);
+
+// Whether the tensor, or a view of it, is written to.
+bool is_written_to(const torch::jit::Value* tensor);
 
 }  // namespace flashconvert::survey

@@ -76,6 +76,23 @@ class Rotated(nn.Module):
         return (p @ v).transpose(1, 2).reshape(x.size(0), x.size(1), 16)
 
 
+class NarrowQueries(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        q, k, v = (t.view(t.size(0), t.size(1), 4, 4).transpose(1, 2) for t in (x, y, y * 0.5))
+        p = torch.softmax(q.to(torch.bfloat16) @ k.to(torch.bfloat16).transpose(-2, -1) * 0.5, -1).to(v.dtype)
+        return (p @ v).transpose(1, 2).reshape(x.size(0), x.size(1), 16)
+
+
+class WrittenTo(nn.Module):
+    """Of what a product gives, autograd keeps nothing: it may be written to."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        q, k, v = (t.view(t.size(0), t.size(1), 4, 4).transpose(1, 2) for t in (x, y, y * 0.5))
+        o = torch.softmax(q @ k.transpose(-2, -1) * 0.5, -1) @ v
+        o[:, :, :, 0].mul_(2.0)
+        return o.transpose(1, 2).reshape(x.size(0), x.size(1), 16)
+
+
 class NarrowCast(nn.Module):
     """Values that the code itself casts, beside scores in float64."""
 
@@ -122,7 +139,7 @@ class ResultFormTest(unittest.TestCase):
     def tearDownClass(cls):
         cls.folder.cleanup()
 
-    def check(self, model: nn.Module, dtype: torch.dtype, trace: bool, *options: str) -> str:
+    def check(self, model: nn.Module, dtype: torch.dtype, trace: bool, *options: str, atol: float | None = None) -> str:
         source, target = (pathlib.Path(self.folder.name, f"{name}.pt") for name in ("original", "converted"))
         x, y = (torch.randn(2, n, 16, generator=torch.Generator().manual_seed(n)).to(dtype) for n in (5, 7))
         model = model.eval().to(dtype)
@@ -138,8 +155,7 @@ class ResultFormTest(unittest.TestCase):
                     a, b = a.transpose(0, 1), b.transpose(0, 1)
                 expected, given = original(a, b), converted(a, b)
                 self.assertEqual((given.dtype, given.stride()), (expected.dtype, expected.stride()))
-                close = {"atol": 2e-2, "rtol": 2e-2} if dtype == torch.bfloat16 else {}
-                torch.testing.assert_close(given, expected, **close)
+                torch.testing.assert_close(given, expected, atol=atol, rtol=atol)
         return converted.code
 
     def test_layers_off_their_fast_path(self):
@@ -159,7 +175,7 @@ class ResultFormTest(unittest.TestCase):
         for dtype in (torch.float32, torch.bfloat16):
             for options in ((), ("--backend", "portable")):
                 with self.subTest(dtype=dtype, options=options):
-                    self.check(Rotated(), dtype, True, *options)
+                    self.check(Rotated(), dtype, True, *options, atol=2e-2 if dtype == torch.bfloat16 else None)
 
     def test_views_of_what_torch_s_operator_gives(self):
         self.assertIn("contiguous", self.check(ViewedInOrder(), torch.float32, True))
@@ -169,6 +185,20 @@ class ResultFormTest(unittest.TestCase):
         for options in ((), ("--backend", "portable")):
             with self.subTest(options=options):
                 self.check(NarrowCast(), torch.float64, True, *options)
+
+    def test_queries_that_are_narrower_than_values(self):
+        for options in ((), ("--backend", "portable")):
+            with self.subTest(options=options):
+                self.check(NarrowQueries(), torch.float32, True, *options, atol=2e-2)
+
+    def test_a_result_that_is_written_to(self):
+        self.check(WrittenTo(), torch.float32, True)
+        gradients = []
+        for name in ("original", "converted"):
+            x = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+            torch.jit.load(pathlib.Path(self.folder.name, f"{name}.pt"))(x * 1.0, x * 2.0).sum().backward()
+            gradients.append(x.grad)
+        torch.testing.assert_close(gradients[1], gradients[0])
 
     def test_masks_of_another_dtype_and_of_few_dimensions(self):
         for dtype in (torch.float32, torch.float64):
