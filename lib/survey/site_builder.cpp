@@ -125,7 +125,7 @@ std::optional<std::int64_t> rank_after(const Node* reshape) {
 
 // The two products have operands of one layout: what the scores and the weights are reshaped to leads back to it.
 void check_layouts_meet(const SiteWalk& site, const Operand& query, const MethodFacts& facts) {
-  if (site.levels.size() == site.output_levels.size()) return;
+  if ((site.levels.size() + site.output_levels.size()) % 2 == 0) return;  // there and back
   const Node* last = site.output_levels.empty() ? site.levels.front() : site.output_levels.back();
   const bool is_flat = is_any_of(site.score_product, {"aten::bmm", "aten::baddbmm"});
   const auto first_rank = is_flat ? std::optional<std::int64_t>(3) : rank_of(query, facts);
@@ -249,7 +249,8 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Bac
   Value* const value_before = value;
   // The weights are cast to the values' dtype, whatever that of queries and keys is: the operator works in the wider
   // one. No more than a name where they are of one dtype.
-  if (is_narrowed || dtypes == OperandDtypes::kWiderQueries) value = call(graph, "aten::type_as", {value, query});
+  const bool casts_values = is_narrowed || dtypes == OperandDtypes::kWiderQueries;
+  if (casts_values) value = call(graph, "aten::type_as", {value, query});
   if (dtypes == OperandDtypes::kNarrowerQueries) {
     for (Value** operand : {&query, &key}) *operand = call(graph, "aten::type_as", {*operand, value});
   }
@@ -307,7 +308,7 @@ BuiltSite build_site(SiteWalk& site, Graph& graph, const MethodFacts& facts, Bac
     throw Declined("the strides of an einsum's result are read");
   if (needs_strides && !site.output_order.empty()) result = call(graph, "aten::contiguous", {result});
   if (!site.output_order.empty()) result = call(graph, "aten::permute", {result, c10::IValue(site.output_order)});
-  if (value != value_before) result = call(graph, "aten::type_as", {result, value_before});
+  if (casts_values) result = call(graph, "aten::type_as", {result, value_before});
   if (site.output_swapped) result = call(graph, "aten::transpose", {result, c10::IValue(-2), c10::IValue(-1)});
   if (needs_strides && site.output_order.empty()) result = call(graph, "aten::contiguous", {result});
   // Autograd may have kept what the operator gave.

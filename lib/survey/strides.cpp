@@ -120,7 +120,8 @@ bool is_written_to(const Value* tensor) {
     if (use.offset != 0) return false;
     if (has_trait(use.user, kWrites)) return true;
     const auto outputs = use.user->outputs();
-    return has_trait(use.user, kViews) && std::any_of(outputs.begin(), outputs.end(), is_written_to);
+    // A reshape that needs a copy of the one needs none of the other.
+    return has_trait(use.user, kViews | kReshapes) && std::any_of(outputs.begin(), outputs.end(), is_written_to);
   });
 }
 
