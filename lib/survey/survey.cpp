@@ -128,6 +128,14 @@ void check_bias_ranks(const SiteWalk& walk, const BuiltSite& built, const Method
   }
 }
 
+// An einsum takes a dimension of one element for one of any size: where queries stand in the keys' place, that of the
+// weights is as long as there are queries.
+void check_value_length(const SiteWalk& walk, const BuiltSite& built, const MethodFacts& facts) {
+  if (walk.value_product->kind() != aten::einsum || built.query.root != built.key.root) return;
+  if (!(length_of(built.key, facts) == length_of(built.value, facts)))
+    throw Declined("an einsum of weights and values of lengths that are not known to be one");
+}
+
 std::string describe_bias(const SiteWalk& walk) {
   bool additive = false;
   bool mask = false;
@@ -144,6 +152,7 @@ void propose(SiteWalk walk, const std::shared_ptr<Graph>& graph, const MethodFac
   const BuiltSite built = build_site(walk, *graph, facts, backend);
   check_is_not_channel_attention(built, facts);
   check_bias_ranks(walk, built, facts);
+  check_value_length(walk, built, facts);
   check_writers(walk, built, *graph);
   site.heads = operand_size(built.query, -3, facts);
   if (!built.leading_sizes.empty() && !site.heads) site.heads = facts.integer(built.leading_sizes.back());

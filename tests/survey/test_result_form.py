@@ -47,6 +47,21 @@ class TransposedProduct(nn.Module):
         return (v.transpose(-2, -1) @ p.transpose(-2, -1)).transpose(-2, -1).permute(0, 2, 1, 3).flatten(2)
 
 
+class ProjectedTransposedProduct(nn.Module):
+    """The same with projections, which may not become one module with it."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        projected = (self.q(x), self.k(y), self.v(y))
+        q, k, v = (t.view(t.size(0), t.size(1), 4, 4).transpose(1, 2) for t in projected)
+        p = torch.softmax(q @ k.transpose(-2, -1) * 0.5, -1)
+        o = (v.transpose(-2, -1) @ p.transpose(-2, -1)).transpose(-2, -1)
+        return o.transpose(1, 2).reshape(x.size(0), x.size(1), 16)
+
+
 class LengthFirstHeads(nn.Module):
     """A reshape that copies what a product gives, and would be a view of what the operator gives."""
 
@@ -169,6 +184,7 @@ class ResultFormTest(unittest.TestCase):
 
     def test_reshapes_that_may_be_views(self):
         self.check(TransposedProduct(), torch.float32, True)
+        self.check(ProjectedTransposedProduct(), torch.float32, True)
         self.assertIn("contiguous", self.check(LengthFirstHeads(), torch.float32, True))
 
     def test_queries_that_are_wider_than_values(self):

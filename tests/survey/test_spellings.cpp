@@ -40,6 +40,9 @@ std::vector<Site> sites_of(const torch::jit::Module& module, Backend backend = B
 }
 
 const Spelling kSpellings[] = {
+    {"an einsum of values that are as many as the keys",
+     "s = torch.matmul(q, q.transpose(-2, -1))\n"
+     "return torch.einsum('bhls,bhsd->bhld', [torch.softmax(s, -1), q * 2.0])"},
     {"a product of which the strides are read",
      "o = torch.matmul(torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1), v)\nreturn o * o.stride(0)"},
     {"queries that are written to before they are scaled",
@@ -132,6 +135,10 @@ const NearMiss kNearMisses[] = {
      "c = torch.repeat_interleave(k, 2, 1)\nk.mul_(3.0)\ns = torch.matmul(q, c.transpose(-2, -1))\n"
      "return torch.matmul(torch.softmax(s, -1), torch.repeat_interleave(v, 2, 1))",
      "modified in place"},
+    {"an einsum of values that are more than the keys",
+     "s = torch.matmul(q, q.transpose(-2, -1))\n"
+     "return torch.einsum('bhls,bhsd->bhld', [torch.softmax(s, -1), v])",
+     "not known to be one"},
     {"an einsum of which the strides are read",
      "o = torch.einsum('bhls,bhsd->bhld', [torch.softmax(torch.matmul(q, k.transpose(-2, -1)), -1), v])\n"
      "return o * o.stride(0)",
