@@ -140,6 +140,7 @@ std::string linear_summary(const Report& report, const Style& style) {
   std::string text = fmt::format("converted {} of {}", counts.converted, counts.linear);
   if (counts.converted == counts.linear) text = style.good(text);
   std::vector<std::string> parts;
+  parts.reserve(forms.size());
   for (const auto& [form, number] : forms) parts.push_back(fmt::format("{}: {}", form, number));
   if (!parts.empty()) text += fmt::format(" {{{}}}", fmt::join(parts, ", "));
   for (const auto& [reason, number] : reasons) text += fmt::format("; {} left alone: {}", number, reason);
