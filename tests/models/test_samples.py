@@ -124,6 +124,31 @@ class SampleTest(unittest.TestCase):
                 )
                 self.assertEqual(ran.returncode, 0, ran.stderr)
 
+    def test_linear_layers_of_a_wide_model(self):
+        """As scripts/demo makes it: small/ has no layers of 256 features."""
+        source = pathlib.Path(self.folder.name, "wide.pt")
+        target = pathlib.Path(self.folder.name, "wide.flash.pt")
+        importlib.import_module("perception").export(256).save(str(source))
+        done = convert(source, target, "--verify")
+        self.assertEqual(done.exit_code, 0, done.log)
+        layers = done.report["linear"]
+        left = {layer["path"]: layer["reason"] for layer in layers if layer["status"] != "converted"}
+        few = ("hand_pose", "hand_contact", "object_pose", "object_class", "action")
+        self.assertEqual(left, {"temporal_fusion.arm_proj": "fewer than 256 input features",
+                                **{f"{name}": "fewer than 64 output features" for name in few}})
+        self.assertEqual(len(layers), 87)
+        self.assertIn("gelu", {layer["activation"] for layer in layers})
+        original, converted = torch.jit.load(str(source)), torch.jit.load(str(target))
+        inputs = importlib.import_module("perception").make_inputs(3)
+        with torch.no_grad():
+            expected, result = original(*inputs), converted(*inputs)
+        for name, tensor in expected.items():
+            self.assertTrue(torch.allclose(result[name], tensor, atol=1e-4, rtol=1e-4), name)
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+            expected, result = original(*inputs), converted(*inputs)
+        for name, tensor in expected.items():
+            self.assertEqual(result[name].dtype, tensor.dtype, name)
+
     def test_a_second_conversion_changes_nothing(self):
         for name in SAMPLES:
             with self.subTest(sample=name):
