@@ -233,7 +233,8 @@ private:
     const Module self = instances.front().module;
     const std::shared_ptr<Graph> graph = method_graph(self.type(), method)->copy();
     std::size_t number = 0;
-    for (const Layer& place : layers_of(*graph)) {
+    for (const Layer& found : layers_of(*graph)) {
+      const Layer place = *layer_at(found.node);  // its input may be the result of a layer that was replaced
       if (!is_rewritten(place, self, paths)) continue;
       for (const Instance& instance : instances) {
         const auto layer = layer_of(place, instance.module, paths);

@@ -145,6 +145,17 @@ TEST_CASE("layers of a type of which one is not selected", "[linear]") {
   CHECK(at::equal(run(loaded, {x}), before));
 }
 
+TEST_CASE("layers one after the other in one graph", "[linear]") {
+  Module module = module_with(
+      "torch.linear(torch.matmul(torch.linear(x, self.weight, self.bias), torch.t(self.turned)), self.weight)");
+  const at::Tensor x = at::randn({4, 256});
+  const at::Tensor before = run(module, {x});
+  rewrite::rewrite_linear_layers(module, {});
+  CHECK(calls_in(module) == 3);
+  Module loaded = reloaded(module);
+  CHECK(at::allclose(run(loaded, {x}), before, 1e-4, 1e-2));
+}
+
 namespace {
 
 Module activation_module(const std::string& expression) {
